@@ -1,0 +1,75 @@
+//! Names, numbers and encodings of the `serve_http` ABI, version 1.
+//!
+//! `ABI.md` beside this crate is the specification; this is the same in code, used by the host and by the Rust
+//! SDK so that the two cannot drift apart. Nothing here allocates, panics on foreign bytes, or needs `std`.
+#![no_std]
+
+mod fields;
+mod head;
+
+pub use fields::{FieldIter, FieldsWriter, Malformed, fields, fields_size};
+pub use head::{HEAD_FIXED_SIZE, Head, HeadView, QUERY_PRESENT};
+
+/// Import module of the HTTP functions (ABI.md section 4). The version is part of the name.
+pub const HTTP_MODULE: &str = "wasmux:http/1";
+/// Import module of the logging functions (ABI.md section 5).
+pub const LOG_MODULE: &str = "wasmux:log/1";
+/// Import module of WASI preview 1.
+pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
+
+/// The export that handles one request: `() -> ()`.
+pub const SERVE_HTTP: &str = "serve_http";
+/// The export that prepares an instance, if there is one: `() -> ()`.
+pub const INITIALIZE: &str = "_initialize";
+/// The exported linear memory.
+pub const MEMORY: &str = "memory";
+
+/// Largest field block from a guest, in bytes; above it the call returns [`Errno::Limit`].
+pub const FIELD_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Most fields in a block from a guest; above it the call returns [`Errno::Limit`].
+pub const FIELD_COUNT_MAX: usize = 500;
+/// Longest log text, in bytes; more is cut.
+pub const LOG_BYTES_MAX: usize = 8 * 1024;
+
+/// Why a host call failed (ABI.md section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Errno {
+    /// The client has gone away.
+    Gone = -1,
+    /// The call is not allowed at this point.
+    State = -2,
+    /// A status or field that HTTP does not allow.
+    Invalid = -3,
+    /// A limit of this handler was reached.
+    Limit = -4,
+    /// The request body is incomplete or malformed.
+    Broken = -5,
+    /// This response has no body by definition.
+    NoBody = -6,
+    /// More body bytes than the declared Content-Length.
+    Length = -7,
+}
+
+impl Errno {
+    /// The value that crosses the boundary.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The errno with this value, if there is one.
+    #[must_use]
+    pub const fn from_code(code: i32) -> Option<Self> {
+        Some(match code {
+            -1 => Self::Gone,
+            -2 => Self::State,
+            -3 => Self::Invalid,
+            -4 => Self::Limit,
+            -5 => Self::Broken,
+            -6 => Self::NoBody,
+            -7 => Self::Length,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! What stands behind a [`Request`] and its [`ResponseWriter`]: the host of a guest, or the test recorder.
+//!
+//! The trait is ABI.md section 4 with Rust's types. It has one implementation for each kind of target, chosen when
+//! the crate is compiled, so that a guest pays for no indirection and imports only the functions it calls.
+
+use wasmux_abi::Errno;
+
+use crate::{Handler, Request, ResponseWriter, buffer::Buffer};
+
+/// The implementation for this target.
+#[cfg(target_family = "wasm")]
+pub(crate) type Link = crate::sys::Host;
+/// The implementation for this target.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) type Link = crate::recorder::Tape;
+
+/// Bytes of a request head that need no allocation. Browsers send 600 to 1500 bytes; more goes to the heap.
+pub(crate) const HEAD_INLINE_BYTES: usize = 2048;
+
+/// One request and its response, seen from the handler's side.
+pub(crate) trait Exchange: Clone {
+    /// Writes the request head to `into`, which is empty.
+    fn request_head(&self, into: &mut Buffer<HEAD_INLINE_BYTES>);
+    /// Reads body bytes; 0 at the end.
+    fn request_read(&self, into: &mut [u8]) -> Result<usize, Errno>;
+    /// The trailer fields, as a field block.
+    fn request_trailers(&self) -> Result<Vec<u8>, Errno>;
+    /// Gives a whole response.
+    fn respond(&self, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno>;
+    /// Offers an interim (1xx) response.
+    fn response_interim(&self, status: u16, fields: &[u8]) -> Result<(), Errno>;
+    /// Fixes the head of a streamed response.
+    fn response_start(&self, status: u16, fields: &[u8]) -> Result<(), Errno>;
+    /// Sends body bytes, all of them.
+    fn response_write(&self, data: &[u8]) -> Result<(), Errno>;
+    /// Sends everything written so far.
+    fn response_flush(&self) -> Result<(), Errno>;
+    /// Ends the body with trailer fields.
+    fn response_trailers(&self, fields: &[u8]) -> Result<(), Errno>;
+    /// Whether the client has gone away.
+    fn client_gone(&self) -> bool;
+    /// Breaks a response off that has begun. For a guest this is the end.
+    fn break_off(&self);
+}
+
+/// Runs a handler on the exchange behind `link`, from head to last byte.
+pub(crate) fn run(handler: &impl Handler, link: &Link) {
+    let mut request = Request::new(link.clone());
+    request.load();
+    let mut writer = ResponseWriter::new(link.clone(), request.is_head());
+    match handler.serve_http(&mut writer, &mut request) {
+        Ok(()) => writer.finish(),
+        Err(error) => writer.fail(error),
+    }
+}

@@ -1,0 +1,142 @@
+//! net/http's helper functions: [`error`], [`not_found`], [`redirect`], [`strip_prefix`].
+
+use std::{borrow::Cow, io::Write};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use wasmux_mux::clean_path;
+
+use crate::{
+    Handler, Request, ResponseWriter, Result,
+    escape::{escape_non_ascii, unescape_path},
+};
+
+/// Answers with a plain text and a status; net/http's `Error`.
+///
+/// Drops a `Content-Length` that was set for another body, sets `Content-Type: text/plain; charset=utf-8` and
+/// `X-Content-Type-Options: nosniff`, and writes `text` and a newline. The handler should return then.
+///
+/// # Errors
+/// What writing the body fails with.
+pub fn error(w: &mut ResponseWriter, text: &str, status: StatusCode) -> Result<()> {
+    let headers = w.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    w.write_header(status);
+    writeln!(w, "{text}")?;
+    Ok(())
+}
+
+/// Answers `404 page not found`; net/http's `NotFound`.
+///
+/// # Errors
+/// What writing the body fails with.
+pub fn not_found(w: &mut ResponseWriter, _r: &mut Request) -> Result<()> {
+    error(w, "404 page not found", StatusCode::NOT_FOUND)
+}
+
+/// Redirects to `url`; net/http's `Redirect`.
+///
+/// A `url` without scheme and host is taken relative to the request's path, and its path is cleaned of `.` and `..`.
+/// Bytes outside ASCII are escaped. Unless the handler has set a `Content-Type`, the answer to GET has a short HTML
+/// body. The status should be 3xx; it is not checked.
+///
+/// # Errors
+/// What writing the body fails with.
+pub fn redirect(w: &mut ResponseWriter, r: &Request, url: &str, status: StatusCode) -> Result<()> {
+    let url = if is_relative(url) { Cow::Owned(resolve(r.escaped_path(), url)) } else { Cow::Borrowed(url) };
+    let location = HeaderValue::try_from(escape_non_ascii(&url))?;
+    let has_content_type = w.headers().contains_key(header::CONTENT_TYPE);
+    let headers = w.headers_mut();
+    headers.insert(header::LOCATION, location);
+    if !has_content_type && matches!(*r.method(), Method::GET | Method::HEAD) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    }
+    w.write_header(status);
+    if !has_content_type && r.method() == Method::GET {
+        let reason = status.canonical_reason().unwrap_or_default();
+        write!(w, "<a href=\"{}\">{reason}</a>.\n\n", escape_html(&url))?;
+    }
+    Ok(())
+}
+
+/// Serves requests with `prefix` removed from their path through `handler`, and others with 404; net/http's
+/// `StripPrefix`.
+///
+/// The prefix is compared with the decoded path, but an escaped slash in the path is never one in the prefix. The
+/// rest of the path may be empty or lack its `/`. The request has its whole path again afterwards.
+pub fn strip_prefix(prefix: impl Into<String>, handler: impl Handler) -> impl Handler {
+    StripPrefix { prefix: prefix.into(), handler }
+}
+
+struct StripPrefix<H> {
+    prefix: String,
+    handler: H,
+}
+
+impl<H: Handler> Handler for StripPrefix<H> {
+    fn serve_http(&self, w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+        if self.prefix.is_empty() {
+            return self.handler.serve_http(w, r);
+        }
+        let Some(rest) = strip_escaped(r.escaped_path(), &self.prefix).map(str::to_owned) else {
+            return not_found(w, r);
+        };
+        let before = r.rewrite_path(Some(rest));
+        let result = self.handler.serve_http(w, r);
+        r.rewrite_path(before);
+        result
+    }
+}
+
+/// What follows `prefix` in an escaped path.
+fn strip_escaped<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    let mut rest = path;
+    for wanted in prefix.bytes() {
+        let width = if rest.starts_with('%') { 3 } else { 1 };
+        let (head, tail) = rest.split_at_checked(width)?;
+        if unescape_path(head) != [wanted].as_slice() || width == 3 && wanted == b'/' {
+            return None;
+        }
+        rest = tail;
+    }
+    Some(rest)
+}
+
+/// Whether net/url sees neither scheme nor host in `url`, and no mistake either.
+fn is_relative(url: &str) -> bool {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let has_host = url.starts_with("//") && !url.starts_with("///");
+    // A colon in the first segment ends a scheme, or is a mistake.
+    let has_scheme = path.split('/').next().is_some_and(|first| first.contains(':'));
+    let is_escaped = path.split('%').skip(1).all(|rest| {
+        rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    !has_host && !has_scheme && is_escaped && !url.bytes().any(|byte| byte.is_ascii_control())
+}
+
+/// `url` as seen from a page at `path`, with its path cleaned and its query kept.
+fn resolve(path: &str, url: &str) -> String {
+    let folder = match (url.starts_with('/'), path.rfind('/')) {
+        (true, _) => "",
+        (false, Some(slash)) => &path[..=slash],
+        (false, None) => "/",
+    };
+    let (target, query) = url.split_at(url.find('?').unwrap_or(url.len()));
+    clean_path(&[folder, target].concat()).into_owned() + query
+}
+
+fn escape_html(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,338 @@
+//! [`Recorder`]: serves a request without a host and keeps the response, for tests.
+//!
+//! Owns [`Tape`], the second implementation of [`Exchange`]. It behaves as ABI.md section 4 says, so that a handler
+//! meets under `cargo test` the same errors as in a guest.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use wasmux_abi::Errno;
+
+use crate::{
+    Handler, TestRequest,
+    buffer::Buffer,
+    exchange::{self, Exchange, HEAD_INLINE_BYTES},
+    fields,
+};
+
+/// A recorded response; net/http's `httptest.ResponseRecorder`.
+///
+/// ```
+/// use std::io::Write;
+/// use wasmux_sdk::{Recorder, Request, ResponseWriter, Result};
+///
+/// fn greet(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+///     writeln!(w, "Hello, {}!", r.path_value("name"))?;
+///     Ok(())
+/// }
+///
+/// let response = Recorder::serve(greet, Request::get("/hello/Ann").pattern("GET /hello/{name}"));
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.header("content-type"), "text/plain; charset=utf-8");
+/// assert_eq!(response.text(), "Hello, Ann!\n");
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+    interim: Vec<(StatusCode, HeaderMap)>,
+    flushes: Vec<usize>,
+    is_streamed: bool,
+    is_broken_off: bool,
+}
+
+impl Recorder {
+    /// Runs `handler` on `request`, from head to last byte, and returns what a client would get.
+    ///
+    /// # Panics
+    /// When the request was built wrongly (see [`TestRequest`]), and when the handler panics.
+    #[must_use]
+    pub fn serve(handler: impl Handler, request: TestRequest) -> Self {
+        let tape = Tape(Rc::new(RefCell::new(State { script: request.into_script(), ..State::default() })));
+        exchange::run(&handler, &tape);
+        let mut state = tape.0.borrow_mut();
+        std::mem::take(&mut *state).into_recorder()
+    }
+
+    /// The status. It compares with numbers: `assert_eq!(response.status(), 200)`.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers, with the `Content-Length` that the host adds. (Its `Date` is not there.)
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The first value of a header; `""` when there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as text.
+    ///
+    /// # Panics
+    /// When it is not UTF-8.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        str::from_utf8(&self.body).expect("the response body is UTF-8")
+    }
+
+    /// The body, read as JSON.
+    ///
+    /// # Panics
+    /// When it is not JSON, or not a `T`.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).expect("the response body is JSON of this type")
+    }
+
+    /// The trailers.
+    #[must_use]
+    pub fn trailers(&self) -> &HeaderMap {
+        &self.trailers
+    }
+
+    /// The interim (1xx) responses.
+    #[must_use]
+    pub fn interim(&self) -> &[(StatusCode, HeaderMap)] {
+        &self.interim
+    }
+
+    /// Whether the handler flushed; `Flushed`.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
+    /// How much of the body each flush found written, in bytes.
+    #[must_use]
+    pub fn flushes(&self) -> &[usize] {
+        &self.flushes
+    }
+
+    /// Whether the response left in more than one piece, so that its length was not known beforehand.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.is_streamed
+    }
+
+    /// Whether the response was broken off: the client sees that it is not whole.
+    #[must_use]
+    pub fn is_broken_off(&self) -> bool {
+        self.is_broken_off
+    }
+}
+
+/// What the client of a test does.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) head: Vec<u8>,
+    pub(crate) is_head_request: bool,
+    /// What is left of the request body; a read returns at most one of these.
+    pub(crate) chunks: VecDeque<Vec<u8>>,
+    /// How the request body ends, if not well.
+    pub(crate) body_error: Option<Errno>,
+    /// A field block.
+    pub(crate) trailers: Vec<u8>,
+    /// The client leaves when it has got this many bytes of the body.
+    pub(crate) gone_after: Option<usize>,
+}
+
+/// The host's side of one exchange.
+#[derive(Default)]
+struct State {
+    script: Script,
+    is_read: bool,
+    response: Option<Head>,
+    is_ended: bool,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+    interim: Vec<(StatusCode, HeaderMap)>,
+    flushes: Vec<usize>,
+    is_broken_off: bool,
+}
+
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
+    length: Option<usize>,
+    is_streamed: bool,
+}
+
+impl Head {
+    fn parse(status: u16, block: &[u8], is_streamed: bool) -> Result<Self, Errno> {
+        let status = StatusCode::from_u16(status).map_err(|_| Errno::Invalid)?;
+        if status.is_informational() {
+            return Err(Errno::Invalid);
+        }
+        let headers = fields::parse(block);
+        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Self { status, headers, length, is_streamed })
+    }
+
+    fn has_body(&self) -> bool {
+        !matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+}
+
+impl State {
+    fn is_gone(&self) -> bool {
+        self.script.gone_after.is_some_and(|bytes| self.body.len() >= bytes)
+    }
+
+    /// Sets the head, once.
+    fn set_response(&mut self, head: Head) -> Result<(), Errno> {
+        if self.response.is_some() {
+            return Err(Errno::State);
+        }
+        self.response = Some(head);
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), Errno> {
+        let Some(head) = self.response.as_ref().filter(|head| head.is_streamed && !self.is_ended) else {
+            return Err(Errno::State);
+        };
+        if !head.has_body() {
+            return Err(Errno::NoBody);
+        }
+        if self.is_gone() {
+            return Err(Errno::Gone);
+        }
+        let room = head.length.map_or(usize::MAX, |length| length - self.body.len()).min(data.len());
+        if !self.script.is_head_request {
+            self.body.extend_from_slice(&data[..room]);
+        }
+        if room < data.len() { Err(Errno::Length) } else { Ok(()) }
+    }
+
+    fn into_recorder(self) -> Recorder {
+        let head = self.response.unwrap_or(Head {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            length: None,
+            is_streamed: false,
+        });
+        let is_short = head.length.is_some_and(|length| self.body.len() < length);
+        Recorder {
+            status: head.status,
+            headers: head.headers,
+            body: self.body,
+            trailers: self.trailers,
+            interim: self.interim,
+            flushes: self.flushes,
+            is_streamed: head.is_streamed,
+            is_broken_off: self.is_broken_off || is_short && head.is_streamed && !self.script.is_head_request,
+        }
+    }
+}
+
+/// A handle on the [`State`]; request and writer have one each.
+#[derive(Clone)]
+pub(crate) struct Tape(Rc<RefCell<State>>);
+
+impl Exchange for Tape {
+    fn request_head(&self, into: &mut Buffer<HEAD_INLINE_BYTES>) {
+        into.extend(&self.0.borrow().script.head);
+    }
+
+    fn request_read(&self, into: &mut [u8]) -> Result<usize, Errno> {
+        let state = &mut *self.0.borrow_mut();
+        let Some(chunk) = state.script.chunks.front_mut() else {
+            state.is_read = state.script.body_error.is_none();
+            return state.script.body_error.map_or(Ok(0), Err);
+        };
+        let count = chunk.len().min(into.len());
+        into[..count].copy_from_slice(&chunk[..count]);
+        chunk.drain(..count);
+        if chunk.is_empty() {
+            state.script.chunks.pop_front();
+        }
+        Ok(count)
+    }
+
+    fn request_trailers(&self) -> Result<Vec<u8>, Errno> {
+        let state = self.0.borrow();
+        if state.is_read { Ok(state.script.trailers.clone()) } else { Err(Errno::State) }
+    }
+
+    fn respond(&self, status: u16, block: &[u8], body: &[u8]) -> Result<(), Errno> {
+        let state = &mut *self.0.borrow_mut();
+        let mut head = Head::parse(status, block, false)?;
+        if !head.has_body() && !body.is_empty() {
+            return Err(Errno::NoBody);
+        }
+        let has_own_length = state.script.is_head_request || head.status == StatusCode::NOT_MODIFIED;
+        if head.has_body() && !has_own_length {
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        state.set_response(head)?;
+        if !state.script.is_head_request {
+            state.body = body.to_vec();
+        }
+        Ok(())
+    }
+
+    fn response_interim(&self, status: u16, block: &[u8]) -> Result<(), Errno> {
+        let state = &mut *self.0.borrow_mut();
+        let status = StatusCode::from_u16(status).map_err(|_| Errno::Invalid)?;
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Errno::Invalid);
+        }
+        if state.response.is_some() {
+            return Err(Errno::State);
+        }
+        state.interim.push((status, fields::parse(block)));
+        Ok(())
+    }
+
+    fn response_start(&self, status: u16, block: &[u8]) -> Result<(), Errno> {
+        self.0.borrow_mut().set_response(Head::parse(status, block, true)?)
+    }
+
+    fn response_write(&self, data: &[u8]) -> Result<(), Errno> {
+        self.0.borrow_mut().write(data)
+    }
+
+    fn response_flush(&self) -> Result<(), Errno> {
+        let state = &mut *self.0.borrow_mut();
+        if !state.response.as_ref().is_some_and(|head| head.is_streamed) {
+            return Err(Errno::State);
+        }
+        if state.is_gone() {
+            return Err(Errno::Gone);
+        }
+        state.flushes.push(state.body.len());
+        Ok(())
+    }
+
+    fn response_trailers(&self, block: &[u8]) -> Result<(), Errno> {
+        let state = &mut *self.0.borrow_mut();
+        if state.response.is_none() || std::mem::replace(&mut state.is_ended, true) {
+            return Err(Errno::State);
+        }
+        state.trailers = fields::parse(block);
+        Ok(())
+    }
+
+    fn client_gone(&self) -> bool {
+        self.0.borrow().is_gone()
+    }
+
+    fn break_off(&self) {
+        self.0.borrow_mut().is_broken_off = true;
+    }
+}

@@ -1,0 +1,369 @@
+//! [`ResponseWriter`]: the response, while the handler makes it.
+//!
+//! Owns the 2048-byte buffer in which small responses wait to be sent in one piece, and net/http's rules about the
+//! head: what is fixed when, and which headers are added. Invariant: the head is given to the host at most once.
+
+use std::io::{self, Write};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use wasmux_abi::Errno;
+
+use crate::{
+    BodyError, Cookie, Error, Result, detect_content_type,
+    exchange::{Exchange, Link},
+    fields::{self, FieldBlock},
+    response_head::{Head, may_be_trailer},
+    sys::Bytes,
+};
+
+/// A body of up to this many bytes that was not flushed is sent in one piece, with a `Content-Length`.
+pub(crate) const BUFFER_BYTES: usize = 2048;
+
+/// Makes the response; net/http's `ResponseWriter`, `Flusher` and `StringWriter` in one.
+///
+/// The body is written with [`std::io::Write`], so `write!` and `std::io::copy` work. As in net/http:
+///
+/// - The first write fixes the head: the status is `200` unless [`write_header`](Self::write_header) was called
+///   before, and headers changed later are not sent (but see *trailers*).
+/// - A finished body of at most 2048 bytes gets a `Content-Length`; a longer or flushed one is streamed while the
+///   handler runs. [`flush`](Write::flush) sends what there is; a `Content-Length` header makes a stream of known length.
+/// - Without a `Content-Type` header, the type is guessed from the first block ([`detect_content_type`]), except when
+///   there is a `Content-Encoding` or the first byte came after a flush.
+/// - *Trailers*: name them in a `Trailer` header before the head is fixed, and set them in
+///   [`headers_mut`](Self::headers_mut) after the body; or use [`add_trailer`](Self::add_trailer).
+///
+/// Writing fails when the client is gone (`BrokenPipe`), for statuses without a body, and beyond a declared
+/// `Content-Length`; see [`BodyError`]. The host holds at most 64 KiB that the client has not taken, then writes wait.
+pub struct ResponseWriter {
+    link: Link,
+    is_head_request: bool,
+    headers: HeaderMap,
+    /// The headers as they were when the head was fixed, if they were changed since.
+    snapshot: Option<HeaderMap>,
+    /// Trailers whose names were not announced.
+    trailers: HeaderMap,
+    head: Option<Head>,
+    is_started: bool,
+    /// Body bytes the handler wrote, sent or not.
+    written: u64,
+    buffer: Bytes<BUFFER_BYTES>,
+    /// The error of the first failed write; every later write fails with it, too.
+    broken: Option<BodyError>,
+}
+
+impl ResponseWriter {
+    pub(crate) fn new(link: Link, is_head_request: bool) -> Self {
+        Self {
+            link,
+            is_head_request,
+            headers: HeaderMap::new(),
+            snapshot: None,
+            trailers: HeaderMap::new(),
+            head: None,
+            is_started: false,
+            written: 0,
+            buffer: Bytes::new(),
+            broken: None,
+        }
+    }
+
+    /// The response headers; net/http's `Header`.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The response headers, to be changed. Changes count until the head is fixed by
+    /// [`write_header`](Self::write_header) or the first write; later ones only set announced trailers.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        // Copied only where it matters: until the head is sent, and for the names of the trailers.
+        let is_fixed = self.head.is_some_and(|head| !self.is_started || head.announces_trailers());
+        if is_fixed && self.snapshot.is_none() {
+            self.snapshot = Some(self.headers.clone());
+        }
+        &mut self.headers
+    }
+
+    /// Fixes status and headers; net/http's `WriteHeader`. Without it, the first write does so with `200`.
+    ///
+    /// A 1xx status other than 101 offers an interim response (`103 Early Hints`) with the headers so far, and fixes
+    /// nothing. `101` is logged and ignored: a handler cannot switch protocols. A second final call is logged as
+    /// superfluous and ignored.
+    pub fn write_header(&mut self, status: StatusCode) {
+        if self.head.is_some() {
+            log::warn!("superfluous write_header call with status {}", status.as_u16());
+        } else if status == StatusCode::SWITCHING_PROTOCOLS {
+            log::error!("write_header: a handler cannot switch protocols (101)");
+        } else if status.is_informational() {
+            self.offer_interim(status);
+        } else {
+            self.head = Some(Head::new(status, &self.headers));
+        }
+    }
+
+    /// The status, once it is fixed.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.head.as_ref().map(|head| head.status)
+    }
+
+    /// Adds a `Set-Cookie` header; net/http's `SetCookie`. A cookie with an invalid name is dropped, as there.
+    pub fn set_cookie(&mut self, cookie: &Cookie) {
+        let value = HeaderValue::try_from(cookie.to_string()).ok().filter(|value| !value.is_empty());
+        if let Some(value) = value {
+            self.headers_mut().append(header::SET_COOKIE, value);
+        }
+    }
+
+    /// Adds a trailer that need not have been announced; net/http's `TrailerPrefix`. The response is then streamed.
+    ///
+    /// Call it before the response would be finished in one piece, that is, at any time in the handler. HTTP/1.1
+    /// clients see only announced trailers, and only when they sent `TE: trailers`.
+    pub fn add_trailer(&mut self, name: header::HeaderName, value: HeaderValue) {
+        self.trailers.append(name, value);
+    }
+
+    /// Answers with JSON: sets the `Content-Type` unless there is one, and writes `value` and a newline, as net/http
+    /// programs do with `json.NewEncoder(w).Encode(value)`.
+    ///
+    /// # Errors
+    /// `500` when `value` cannot be represented; else what writing the body fails with.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
+        let mut text = serde_json::to_vec(value)?;
+        text.push(b'\n');
+        self.headers_mut()
+            .entry(header::CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/json"));
+        self.write_all(&text)?;
+        Ok(())
+    }
+
+    fn offer_interim(&mut self, status: StatusCode) {
+        let mut block = FieldBlock::new();
+        fields::visit(&self.headers, &mut |name, value| {
+            if name != b"content-length" {
+                block.push(name, value);
+            }
+        });
+        if let Err(errno) = self.link.response_interim(status.as_u16(), block.finish()) {
+            log::debug!("interim response {} was refused: {errno:?}", status.as_u16());
+        }
+    }
+
+    /// The head, fixed now with `200` if it was not before.
+    fn fixed_head(&mut self) -> &mut Head {
+        self.head.get_or_insert_with(|| Head::new(StatusCode::OK, &self.headers))
+    }
+
+    /// Whether `count` more body bytes may be written.
+    fn admit(&mut self, count: usize) -> Result<(), BodyError> {
+        let written = self.written;
+        let head = self.fixed_head();
+        if count == 0 {
+            return Ok(());
+        }
+        if !head.allows_body() {
+            return Err(BodyError::NotAllowed);
+        }
+        let total = written.saturating_add(count as u64);
+        if head.declared_length().is_some_and(|length| total > length) {
+            return Err(BodyError::ContentLength); // nothing of it is sent, as in net/http
+        }
+        self.written = total;
+        self.broken.map_or(Ok(()), Err)
+    }
+
+    /// Buffers `data`, sending full buffers; a large piece that meets an empty buffer is sent as it is.
+    fn put(&mut self, mut data: &[u8]) -> Result<(), BodyError> {
+        while data.len() > BUFFER_BYTES - self.buffer.as_slice().len() {
+            if self.buffer.as_slice().is_empty() {
+                return self.send(data);
+            }
+            let taken = self.buffer.push(data);
+            data = &data[taken..];
+            self.send_buffer()?;
+        }
+        self.buffer.push(data);
+        Ok(())
+    }
+
+    fn send_buffer(&mut self) -> Result<(), BodyError> {
+        if self.buffer.as_slice().is_empty() {
+            return Ok(());
+        }
+        let content_type = self.guess_type(self.buffer.as_slice());
+        let sent = self.start(content_type).and_then(|()| self.deliver(self.buffer.as_slice()));
+        self.buffer.clear();
+        self.keep(sent)
+    }
+
+    /// Sends a block of the body, behind the head.
+    fn send(&mut self, block: &[u8]) -> Result<(), BodyError> {
+        let content_type = self.guess_type(block);
+        let sent = self.start(content_type).and_then(|()| self.deliver(block));
+        self.keep(sent)
+    }
+
+    fn deliver(&self, block: &[u8]) -> Result<(), Errno> {
+        // What answers HEAD is counted and guessed at like the answer to GET, but stays here.
+        if self.is_head_request { Ok(()) } else { self.link.response_write(block) }
+    }
+
+    /// Starts a streamed response, unless it was started before.
+    fn start(&mut self, content_type: Option<&'static str>) -> Result<(), Errno> {
+        if self.is_started {
+            return Ok(());
+        }
+        let head = *self.fixed_head();
+        self.is_started = true;
+        self.link.response_start(head.status.as_u16(), self.head_block(head, content_type, None).finish())
+    }
+
+    /// The `Content-Type` to add to the head when this is the first block of the body.
+    fn guess_type(&self, first_block: &[u8]) -> Option<&'static str> {
+        let is_wanted = !self.is_started && self.head.is_none_or(|head| head.wants_content_type());
+        (is_wanted && !first_block.is_empty()).then(|| detect_content_type(first_block))
+    }
+
+    /// The fields of the head, with what is added to the handler's.
+    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<&str>) -> FieldBlock {
+        let mut block = FieldBlock::new();
+        let headers = self.snapshot.as_ref().unwrap_or(&self.headers);
+        fields::visit(headers, &mut |name, value| {
+            if head.sends(name) {
+                block.push(name, value);
+            }
+        });
+        for (name, value) in [("content-length", content_length), ("content-type", content_type)] {
+            if let Some(value) = value {
+                block.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+        block
+    }
+
+    fn keep(&mut self, sent: Result<(), Errno>) -> Result<(), BodyError> {
+        sent.map_err(|errno| *self.broken.insert(BodyError::writing(errno)))
+    }
+}
+
+/// Ending the response.
+impl ResponseWriter {
+    /// Finishes the response after a handler that returned `Ok`.
+    pub(crate) fn finish(&mut self) {
+        let ended = if let Some(error) = self.broken {
+            Err(error)
+        } else if !self.is_started && self.fits_in_one_piece() {
+            self.respond()
+        } else {
+            self.end_stream()
+        };
+        match ended {
+            Ok(()) => {}
+            Err(BodyError::ClientGone) => log::debug!("the client has gone away"),
+            Err(error) => self.fail(io::Error::from(error).into()),
+        }
+    }
+
+    /// Ends the response of a handler that returned an error: with that error's status if nothing was sent.
+    pub(crate) fn fail(&mut self, error: Error) {
+        if error.is_client_gone() {
+            return log::debug!("the client has gone away");
+        }
+        // Only a 5xx is this program's fault; clients must not be able to fill the log with errors.
+        let level = if error.status().is_server_error() { log::Level::Error } else { log::Level::Info };
+        log::log!(level, "handler returned an error ({}): {error}", error.status().as_u16());
+        if self.is_started {
+            return self.link.break_off();
+        }
+        let text = [error.message(), "\n"].concat();
+        let mut block = FieldBlock::new();
+        block.push(b"content-type", b"text/plain; charset=utf-8");
+        block.push(b"x-content-type-options", b"nosniff");
+        let answered = self.link.respond(error.status().as_u16(), block.finish(), text.as_bytes());
+        if answered.is_err() {
+            self.link.break_off();
+        }
+    }
+
+    /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
+    fn fits_in_one_piece(&mut self) -> bool {
+        let head = *self.fixed_head();
+        let is_whole = match head.declared_length() {
+            // A body that is too short goes out as a stream, so that the host notices and breaks it off.
+            Some(length) => length == self.written || self.is_head_request,
+            None => head.allows_automatic_length(),
+        };
+        is_whole && self.trailers.is_empty()
+    }
+
+    fn respond(&mut self) -> Result<(), BodyError> {
+        let head = *self.fixed_head();
+        let body = self.buffer.as_slice();
+        let content_type = self.guess_type(body);
+        // HEAD promises the length that GET would have, if the handler wrote anything.
+        let needs_length = self.is_head_request && head.declared_length().is_none() && !body.is_empty();
+        let length = needs_length.then(|| body.len().to_string());
+        let mut block = self.head_block(head, content_type, length.as_deref());
+        let given = self.link.respond(head.status.as_u16(), block.finish(), body);
+        self.keep(given)
+    }
+
+    fn end_stream(&mut self) -> Result<(), BodyError> {
+        self.send_buffer()?;
+        let started = self.start(None);
+        self.keep(started)?;
+        let mut trailers = self.trailer_block();
+        if trailers.is_empty() {
+            return Ok(());
+        }
+        let ended = self.link.response_trailers(trailers.finish());
+        self.keep(ended)
+    }
+
+    /// The headers that the `Trailer` header names, as they are now, and the trailers that were added.
+    fn trailer_block(&self) -> FieldBlock {
+        let mut block = FieldBlock::new();
+        fields::visit(&self.headers, &mut |name, value| {
+            if self.announces(name) && may_be_trailer(name) {
+                block.push(name, value);
+            }
+        });
+        fields::visit(&self.trailers, &mut |name, value| {
+            if may_be_trailer(name) {
+                block.push(name, value);
+            }
+        });
+        block
+    }
+
+    /// Whether the `Trailer` header that was sent names this field.
+    fn announces(&self, field: &[u8]) -> bool {
+        let mut is_named = false;
+        if self.head.is_some_and(|head| head.announces_trailers()) {
+            fields::visit(self.snapshot.as_ref().unwrap_or(&self.headers), &mut |name, list| {
+                let mut names = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                is_named |= name == b"trailer" && names.any(|each| each.eq_ignore_ascii_case(field));
+            });
+        }
+        is_named
+    }
+}
+
+impl Write for ResponseWriter {
+    /// Takes all of `data`: into the buffer, or to the host when there is more than fits.
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.admit(data.len())?;
+        self.put(data)?;
+        Ok(data.len())
+    }
+
+    /// Sends the head and everything written so far to the client; net/http's `Flush`.
+    fn flush(&mut self) -> io::Result<()> {
+        self.broken.map_or(Ok(()), Err)?;
+        self.send_buffer()?;
+        let flushed = self.start(None).and_then(|()| self.link.response_flush());
+        Ok(self.keep(flushed)?)
+    }
+}

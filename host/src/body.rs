@@ -1,0 +1,79 @@
+//! The one response body type.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+
+use crate::error::{Error, Kind};
+use crate::guest::GuestBody;
+
+/// A response body: whole, streamed by a guest, or streamed by something else.
+#[derive(Debug)]
+pub struct Body(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Full(Full<Bytes>),
+    // Boxed: streams are the rarer case, and every response future has room for the largest variant.
+    Guest(Box<GuestBody>),
+    Other(UnsyncBoxBody<Bytes, Error>),
+}
+
+impl Body {
+    /// A body of this content, sent with a Content-Length.
+    pub fn full(content: impl Into<Bytes>) -> Self {
+        Self(Inner::Full(Full::new(content.into())))
+    }
+
+    /// No content.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    pub(crate) fn guest(body: GuestBody) -> Self {
+        Self(Inner::Guest(Box::new(body)))
+    }
+
+    /// Any other body; its errors are taken as ours.
+    pub(crate) fn other<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<crate::error::Cause>,
+    {
+        Self(Inner::Other(body.map_err(|error| Error::new(Kind::Internal, error)).boxed_unsync()))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut self.get_mut().0 {
+            Inner::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Inner::Guest(body) => body.poll_frame(cx),
+            Inner::Other(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Full(body) => body.is_end_stream(),
+            Inner::Guest(_) => false,
+            Inner::Other(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Full(body) => body.size_hint(),
+            Inner::Guest(_) => SizeHint::new(),
+            Inner::Other(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Builds handler crates into modules with cargo, and sees to it that cargo can.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The target of `serve_http` guests.
+pub const TARGET: &str = "wasm32-wasip1";
+
+/// The profile guests are built with; a workspace may define its own under this name.
+const PROFILE: &str = "guest";
+
+/// The profile for workspaces that define none. The README recommends the same.
+const PROFILE_SETTINGS: [&str; 6] = [
+    "profile.guest.inherits=\"release\"",
+    "profile.guest.opt-level=3",
+    "profile.guest.lto=\"fat\"",
+    "profile.guest.codegen-units=1",
+    "profile.guest.panic=\"abort\"",
+    "profile.guest.strip=\"debuginfo\"",
+];
+
+/// 256 KiB of stack instead of Rust's 1 MiB: memory that guests have is memory that is reset for every request.
+/// Whoever needs more says so with cargo's own variable, which then replaces this.
+const STACK: &str = "target.wasm32-wasip1.rustflags=[\"-Clink-arg=-zstack-size=262144\"]";
+const RUSTFLAGS_VARIABLES: [&str; 3] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS"];
+
+/// Why a crate could not be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// rustc has no standard library for the target and rustup could not add it.
+    TargetMissing(String),
+    /// cargo or rustc could not be started, or does not understand the folder.
+    Cargo(String),
+    /// The crate does not compile; cargo has said why on standard error.
+    Compile,
+    /// It compiles, but not to a module.
+    NoModule,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TargetMissing(why) => write!(
+                f,
+                "the Rust target {TARGET} is not installed and could not be added: {why}; run `rustup target add \
+                 {TARGET}`, or install your distribution's package with Rust's standard library for {TARGET}"
+            ),
+            Self::Cargo(why) => f.write_str(why),
+            Self::Compile => f.write_str("the crate does not compile; the compiler's messages are above"),
+            Self::NoModule => f.write_str(
+                "the crate does not build a module; it needs `crate-type = [\"cdylib\"]` in the [lib] section of its Cargo.toml",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// Builds crates, those of one workspace in one run of cargo. Progress and compiler messages go to standard error.
+#[must_use]
+pub fn build(folders: &[PathBuf]) -> Vec<(PathBuf, Result<PathBuf, BuildError>)> {
+    let mut results = Vec::new();
+    let mut workspaces = BTreeMap::<PathBuf, Vec<Package>>::new();
+    for folder in folders {
+        match Package::find(folder) {
+            Ok(package) => workspaces.entry(package.workspace.clone()).or_default().push(package),
+            Err(error) => results.push((folder.clone(), Err(error))),
+        }
+    }
+    for (workspace, packages) in workspaces {
+        let built = ensure_target(&workspace).and_then(|()| run_cargo(&workspace, &packages));
+        for package in packages {
+            let result = built.clone().and_then(|built| built.module_of(&package));
+            results.push((package.folder, result));
+        }
+    }
+    results
+}
+
+/// A crate as cargo sees it.
+#[derive(Clone, Debug)]
+struct Package {
+    folder: PathBuf,
+    manifest: PathBuf,
+    name: String,
+    workspace: PathBuf,
+}
+
+impl Package {
+    fn find(folder: &Path) -> Result<Self, BuildError> {
+        let manifest = folder.join("Cargo.toml");
+        if !manifest.is_file() {
+            let message = format!(
+                "{} is a folder without a Cargo.toml; name a crate or a .wasm file",
+                folder.display()
+            );
+            return Err(BuildError::Cargo(message));
+        }
+        let metadata = cargo_metadata(&manifest)?;
+        let workspace = metadata["workspace_root"].as_str().unwrap_or_default().into();
+        let canonical = |path: &str| Path::new(path).canonicalize().ok();
+        let wanted = manifest.canonicalize().ok();
+        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let package = packages.iter().find(|package| {
+            let found = package["manifest_path"].as_str().and_then(canonical);
+            found.is_some() && found == wanted
+        });
+        let name = package.and_then(|package| package["name"].as_str());
+        let name =
+            name.ok_or_else(|| BuildError::Cargo(format!("{} holds no package", manifest.display())))?;
+        let manifest = wanted.unwrap_or(manifest);
+        Ok(Self { folder: folder.to_owned(), manifest, name: name.to_owned(), workspace })
+    }
+}
+
+fn cargo_metadata(manifest: &Path) -> Result<Value, BuildError> {
+    let mut command = Command::new(cargo());
+    command.args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"]).arg(manifest);
+    let output =
+        command.output().map_err(|error| BuildError::Cargo(format!("cannot start cargo: {error}")))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(BuildError::Cargo(format!("cargo does not accept {}: {message}", manifest.display())));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| BuildError::Cargo(format!("cargo metadata is not readable: {error}")))
+}
+
+/// What one run of cargo left behind.
+#[derive(Clone, Debug)]
+struct Built {
+    success: bool,
+    /// Manifest and module of each crate that has one.
+    modules: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Built {
+    fn module_of(&self, package: &Package) -> Result<PathBuf, BuildError> {
+        match self.modules.iter().find(|(manifest, _)| *manifest == package.manifest) {
+            Some((_, module)) => Ok(module.clone()),
+            None if self.success => Err(BuildError::NoModule),
+            None => Err(BuildError::Compile),
+        }
+    }
+}
+
+fn run_cargo(workspace: &Path, packages: &[Package]) -> Result<Built, BuildError> {
+    let mut command = Command::new(cargo());
+    command.current_dir(workspace).arg("build").args(["--profile", PROFILE, "--target", TARGET]);
+    command.arg("--keep-going").arg("--message-format=json-render-diagnostics");
+    if RUSTFLAGS_VARIABLES.iter().all(|name| std::env::var_os(name).is_none()) {
+        command.args(["--config", STACK]);
+    }
+    if !defines_profile(workspace) {
+        command.args(PROFILE_SETTINGS.iter().flat_map(|setting| ["--config", setting]));
+    }
+    command.args(packages.iter().flat_map(|package| ["-p", &package.name]));
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| BuildError::Cargo(format!("cannot start cargo: {error}")))?;
+    let messages = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let modules = messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {
+        let files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
+        let module =
+            files.map(Path::new).find(|file| file.extension() == Some(OsStr::new("wasm")))?.to_owned();
+        let manifest = Path::new(message["manifest_path"].as_str()?).canonicalize().ok()?;
+        Some((manifest, module))
+    });
+    Ok(Built { success: output.status.success(), modules: modules.collect() })
+}
+
+fn defines_profile(workspace: &Path) -> bool {
+    let manifest = std::fs::read_to_string(workspace.join("Cargo.toml")).unwrap_or_default();
+    let manifest = manifest.parse::<toml::Table>().unwrap_or_default();
+    manifest.get("profile").and_then(|profiles| profiles.get(PROFILE)).is_some()
+}
+
+/// Adds the target when the toolchain that this workspace uses has no standard library for it.
+fn ensure_target(workspace: &Path) -> Result<(), BuildError> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let printed = Command::new(rustc)
+        .current_dir(workspace)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    let printed = printed.map_err(|error| BuildError::Cargo(format!("cannot start rustc: {error}")))?;
+    let libdir = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
+    if printed.status.success() && libdir.is_dir() {
+        return Ok(());
+    }
+    eprintln!("wasmux: the Rust target {TARGET} is missing; running `rustup target add {TARGET}`");
+    let rustup = Command::new("rustup")
+        .current_dir(workspace)
+        .args(["target", "add", TARGET])
+        .stdout(Stdio::null())
+        .status();
+    match rustup {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(BuildError::TargetMissing(format!("rustup ended with {status}"))),
+        Err(error) => Err(BuildError::TargetMissing(format!("rustup could not be started: {error}"))),
+    }
+}
+
+/// The cargo that runs us, if one does: `cargo run` and `cargo test` name themselves.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}

@@ -1,0 +1,238 @@
+//! The command line: what can be asked for. What is done about it stands in one file for each command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ListenAddr, Problem};
+
+mod build;
+mod check;
+mod inspect;
+mod invoke;
+mod new;
+mod routes;
+mod serve;
+
+/// Exit code 0: all is well.
+const OK: ExitCode = ExitCode::SUCCESS;
+/// Exit code 1: problems were found, or the command failed. (2 is clap's, for usage.)
+const PROBLEMS: u8 = 1;
+
+/// net/http for WebAssembly: serve sandboxed wasm handlers behind one mux.
+#[derive(Debug, Parser)]
+#[command(name = "wasmux", version, about, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  wasmux new hello && cd hello && wasmux serve     start a project
+  wasmux serve                                     serve ./routes.toml
+  wasmux check                                     find every mistake in it
+  wasmux routes explain GET /hello/x               which pattern wins, and why
+
+The log goes to standard error; WASMUX_LOG=debug or WASMUX_LOG=warn,guest=debug changes its level.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a deployment, or one module on `/`
+    #[command(after_help = "Examples:
+  wasmux serve
+  wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
+  wasmux serve handler.wasm --listen 127.0.0.1:0
+
+SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.")]
+    Serve(ServeArgs),
+    /// Find everything that `serve` would refuse, without listening
+    #[command(after_help = "Examples:
+  wasmux check
+  wasmux check --config site/routes.toml --json
+
+With --json: an array of {\"file\", \"line\", \"kind\", \"message\"}. Exit code 1 when there are problems.")]
+    Check(CheckArgs),
+    /// List the routes, or explain what the mux makes of a request
+    #[command(args_conflicts_with_subcommands = true)]
+    Routes(RoutesArgs),
+    /// Build the handlers that are crates
+    #[command(after_help = "Examples:
+  wasmux build                 all handlers of routes.toml that are crates
+  wasmux build hello users     two of them
+  wasmux build ./my-handler    a crate, with or without a routes.toml")]
+    Build(BuildArgs),
+    /// Start a project: a crate with a handler, a test, and a routes.toml that serves it
+    #[command(after_help = "Example:
+  wasmux new hello && cd hello && cargo test && wasmux serve")]
+    New(NewArgs),
+    /// Send one request to a module, without a listener
+    #[command(after_help = "Examples:
+  wasmux invoke hello.wasm GET /
+  wasmux invoke examples/hello GET /hello/World --pattern 'GET /hello/{name}'
+  wasmux invoke echo.wasm POST /echo -H 'Content-Type: text/plain' -d 'hello'
+
+The status and header go to standard error, the body to standard output. Exit code 1 when the handler failed.")]
+    Invoke(InvokeArgs),
+    /// Say what a binary is, what it imports, and what is missing to run it
+    #[command(after_help = "Examples:
+  wasmux inspect handler.wasm
+  wasmux inspect handler.wasm --json")]
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// The deployment to read
+    #[arg(long, short, value_name = "FILE", default_value = "routes.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The deployment to read [default: routes.toml]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "module")]
+    config: Option<PathBuf>,
+    /// Listen here instead of where the deployment says; may be repeated
+    #[arg(long, short, value_name = "ADDR", value_parser = ListenAddr::parse)]
+    listen: Vec<ListenAddr>,
+    /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
+    #[arg(value_name = "FILE.wasm")]
+    module: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Print a JSON array instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RoutesArgs {
+    #[command(subcommand)]
+    command: Option<RoutesCommand>,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Subcommand)]
+enum RoutesCommand {
+    /// Say which pattern wins, what its wildcards match, and why the runners-up lost
+    #[command(after_help = "Examples:
+  wasmux routes explain GET /users/7
+  wasmux routes explain GET http://api.example.com/users/7
+  echo '{\"method\":\"GET\",\"target\":\"/a\",\"host\":\"localhost\"}' | wasmux routes explain --json
+
+With --json and no URL, each line of standard input is a request {\"method\", \"target\", \"host\"} and each line of
+standard output its outcome {\"status\", \"pattern\", \"values\", \"location\", \"allow\", \"handler\"}.")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The request method
+    #[arg(required_unless_present = "json", requires = "url")]
+    method: Option<String>,
+    /// A path, or a URL whose host is used as the Host field
+    url: Option<String>,
+    /// The Host field
+    #[arg(long, default_value = "localhost")]
+    host: String,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+struct BuildArgs {
+    /// Handlers of the deployment, or crate folders; all handlers that are crates when left out
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+struct NewArgs {
+    /// The project's name, and the folder it is made in
+    name: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct InvokeArgs {
+    /// A .wasm, .wat or .cwasm file, or a crate folder
+    file: PathBuf,
+    /// The request method
+    method: http::Method,
+    /// A path, or a URL whose host is used as the Host field
+    url: String,
+    /// A header field, `Name: value`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "FIELD")]
+    headers: Vec<String>,
+    /// The request body; `@FILE` reads a file, `@-` standard input
+    #[arg(short, long, value_name = "DATA")]
+    data: Option<String>,
+    /// The pattern the handler is mounted on, for path values
+    #[arg(long, value_name = "PATTERN", default_value = "/")]
+    pattern: String,
+    /// An environment variable for the guest, `NAME=VALUE`; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct InspectArgs {
+    /// A .wasm or .wat file
+    file: PathBuf,
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Serve(args) => serve::run(args),
+            Command::Check(args) => check::run(&args),
+            Command::Routes(args) => routes::run(args),
+            Command::Build(args) => build::run(&args),
+            Command::New(args) => new::run(&args),
+            Command::Invoke(args) => invoke::run(&args),
+            Command::Inspect(args) => inspect::run(&args),
+        }
+    }
+}
+
+/// Says what went wrong and gives the exit code for it.
+fn fail(message: impl std::fmt::Display) -> ExitCode {
+    eprintln!("wasmux: {message}");
+    ExitCode::from(PROBLEMS)
+}
+
+/// Prints problems one on a line, with a count.
+fn fail_with(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    fail(format_args!("{} problem{plural}, nothing was started", problems.len()))
+}
+
+/// Writes to standard output; a reader that has gone away is not an error of ours.
+fn print(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Reads a deployment that has to be free of mistakes.
+fn read_config(file: &std::path::Path) -> Result<Config, ExitCode> {
+    let (config, problems) = Config::read(file);
+    let problems = problems.into_sorted();
+    if problems.is_empty() { Ok(config) } else { Err(fail_with(&problems)) }
+}

@@ -1,0 +1,34 @@
+//! `wasmux check`: everything that `serve` would refuse, in one run, with nothing bound.
+
+use std::process::ExitCode;
+
+use super::{CheckArgs, OK, PROBLEMS, fail, fail_with, print};
+use crate::config::Config;
+use crate::deployment::Deployment;
+use crate::guest::GuestEngine;
+
+/// Instances of an engine that never runs one.
+const NO_INSTANCES: u32 = 1;
+
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let (config, problems) = Config::read(&args.config.config);
+    let engine = match GuestEngine::new(NO_INSTANCES) {
+        Ok(engine) => engine,
+        Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
+    };
+    let _ = Deployment::build(&config, &engine, &problems);
+    let problems = problems.into_sorted();
+    if args.json {
+        match serde_json::to_string_pretty(&problems) {
+            Ok(json) => print(json),
+            Err(error) => return fail(error),
+        }
+        return if problems.is_empty() { OK } else { ExitCode::from(PROBLEMS) };
+    }
+    if !problems.is_empty() {
+        return fail_with(&problems);
+    }
+    let (routes, handlers) = (config.routes.len(), config.handlers.len());
+    print(format_args!("{}: ok, {routes} routes, {handlers} handlers", config.file.display()));
+    OK
+}

@@ -1,0 +1,47 @@
+//! `wasmux inspect`: what a binary is and what is missing to run it.
+
+use std::process::ExitCode;
+
+use super::{InspectArgs, OK, PROBLEMS, fail, print};
+use crate::guest::inspect::Inspection;
+use crate::guest::{Artifact, GuestEngine};
+
+pub(super) fn run(args: &InspectArgs) -> ExitCode {
+    let inspected = GuestEngine::new(1)
+        .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))
+        .and_then(|engine| Artifact::inspect(&engine, &args.file).map_err(|error| error.to_string()));
+    let inspection = match inspected {
+        Ok(inspection) => inspection,
+        Err(error) => return fail(format_args!("{}: {error}", args.file.display())),
+    };
+    if args.json {
+        match serde_json::to_string_pretty(&inspection) {
+            Ok(json) => print(json),
+            Err(error) => return fail(error),
+        }
+    } else {
+        print_text(&inspection);
+    }
+    if inspection.problems.is_empty() { OK } else { ExitCode::from(PROBLEMS) }
+}
+
+fn print_text(inspection: &Inspection) {
+    print(format_args!("kind     {}", inspection.kind));
+    print(format_args!("size     {:.1} KiB", inspection.size as f64 / 1024.0));
+    if let Some(memory) = inspection.memory {
+        let maximum = memory.maximum.map_or(String::new(), |bytes| format!(", at most {} KiB", bytes >> 10));
+        print(format_args!("memory   {} KiB at start{maximum}", memory.initial >> 10));
+    }
+    print(format_args!("exports  {}", inspection.exports.join(", ")));
+    print("imports");
+    for import in &inspection.imports {
+        let provider = import.provider.unwrap_or("NOBODY");
+        print(format!("  {} {}  ← {provider}", import.module, import.name).trim_end());
+    }
+    if inspection.problems.is_empty() {
+        print("can be run as it is");
+    } else {
+        print("cannot be run:");
+        inspection.problems.iter().for_each(|problem| print(format_args!("  {problem}")));
+    }
+}

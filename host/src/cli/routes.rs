@@ -1,0 +1,171 @@
+//! `wasmux routes` and `wasmux routes explain`: what the mux knows. Loads no wasm.
+
+use std::collections::BTreeMap;
+use std::io::BufRead as _;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+use wasmux_mux::{Found, Target};
+
+use super::{ExplainArgs, OK, RoutesArgs, RoutesCommand, fail, print, read_config};
+use crate::config::{Config, RouteConfig, RouteTarget};
+
+pub(super) fn run(args: RoutesArgs) -> ExitCode {
+    match args.command {
+        None => list(&args.config.config),
+        Some(RoutesCommand::Explain(args)) => explain(&args),
+    }
+}
+
+fn list(file: &std::path::Path) -> ExitCode {
+    let config = match read_config(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let mut rows = vec![["PATTERN", "HANDLER", "LIMITS"].map(str::to_owned)];
+    rows.extend(
+        config
+            .routes
+            .iter()
+            .map(|route| [route.pattern.clone(), handler_name(&config, route), limits(&config, route)]),
+    );
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (pattern, handler) = (width(0), width(1));
+    for [a, b, c] in &rows {
+        print(format!("{a:pattern$}  {b:handler$}  {c}").trim_end());
+    }
+    OK
+}
+
+fn handler_name(config: &Config, route: &RouteConfig) -> String {
+    match &route.target {
+        Some(RouteTarget::Handler(index)) => config.handlers[*index].settings.name.clone(),
+        Some(RouteTarget::Respond(respond)) => format!("(respond {})", respond.status.as_u16()),
+        Some(RouteTarget::Redirect(redirect)) => {
+            format!(
+                "(redirect {} {})",
+                redirect.status.as_u16(),
+                String::from_utf8_lossy(redirect.location.as_bytes())
+            )
+        }
+        Some(RouteTarget::Files(files)) => format!("(files {})", files.folder.display()),
+        None => "?".to_owned(),
+    }
+}
+
+fn limits(config: &Config, route: &RouteConfig) -> String {
+    let Some(RouteTarget::Handler(index)) = &route.target else { return String::new() };
+    let limits = &config.handlers[*index].settings.limits;
+    let size = |bytes: u64| match bytes {
+        b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{}MiB", b >> 20),
+        b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{}KiB", b >> 10),
+        b => format!("{b}B"),
+    };
+    format!(
+        "timeout {}, memory {}, request {}, response {}",
+        humantime::format_duration(limits.timeout),
+        size(limits.memory_bytes_max),
+        size(limits.request_body_bytes_max),
+        size(limits.response_body_bytes_max)
+    )
+}
+
+/// A request to be explained.
+#[derive(Debug, Deserialize)]
+struct Question {
+    method: String,
+    target: String,
+    #[serde(default)]
+    host: String,
+}
+
+/// What becomes of it; what does not apply is left out.
+#[derive(Debug, Default, Serialize)]
+struct Outcome {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allow: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handler: Option<String>,
+}
+
+fn explain(args: &ExplainArgs) -> ExitCode {
+    let config = match read_config(&args.config.config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let (Some(method), Some(target)) = (&args.method, &args.url) else { return explain_lines(&config) };
+    let question = Question { method: method.clone(), target: target.clone(), host: args.host.clone() };
+    let outcome = outcome(&config, &question);
+    if args.json {
+        return print_json(&outcome);
+    }
+    let handler = outcome.handler.map_or(String::new(), |handler| format!(" → {handler}"));
+    match Target::parse(method, target) {
+        Ok(parsed) => {
+            print(format_args!("{}{handler}", config.mux.explain(&parsed.request(method, &args.host))))
+        }
+        Err(error) => print(format_args!("400: {error}")),
+    }
+    for (name, value) in &outcome.values {
+        print(format_args!("  {name} = {value:?}"));
+    }
+    OK
+}
+
+fn explain_lines(config: &Config) -> ExitCode {
+    for (number, line) in std::io::stdin().lock().lines().enumerate() {
+        let question = match line
+            .map_err(|error| error.to_string())
+            .and_then(|line| serde_json::from_str::<Question>(&line).map_err(|error| error.to_string()))
+        {
+            Ok(question) => question,
+            Err(error) => {
+                let wanted = r#"{"method":"GET","target":"/path","host":"localhost"}"#;
+                return fail(format_args!("standard input, line {}: {error}; write {wanted}", number + 1));
+            }
+        };
+        print_json(&outcome(config, &question));
+    }
+    OK
+}
+
+fn print_json(outcome: &Outcome) -> ExitCode {
+    match serde_json::to_string(outcome) {
+        Ok(json) => print(json),
+        Err(error) => return fail(error),
+    }
+    OK
+}
+
+fn outcome(config: &Config, question: &Question) -> Outcome {
+    let Ok(target) = Target::parse(&question.method, &question.target) else {
+        return Outcome { status: 400, ..Outcome::default() };
+    };
+    match config.mux.find(&target.request(&question.method, &question.host)) {
+        Found::Match(found) => Outcome {
+            status: 200,
+            pattern: Some(found.pattern().as_str().to_owned()),
+            values: found
+                .values()
+                .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(&value).into_owned()))
+                .collect(),
+            handler: Some(handler_name(config, &config.routes[*found.value()])),
+            ..Outcome::default()
+        },
+        Found::Redirect(redirect) => {
+            Outcome { status: 307, location: Some(redirect.location().to_owned()), ..Outcome::default() }
+        }
+        Found::MethodNotAllowed(allow) => {
+            Outcome { status: 405, allow: Some(allow.to_string()), ..Outcome::default() }
+        }
+        Found::NotFound => Outcome { status: 404, ..Outcome::default() },
+        Found::BadRequest => Outcome { status: 400, ..Outcome::default() },
+    }
+}

@@ -1,0 +1,163 @@
+//! routes.toml, read and checked: what the rest of the program gets are values that cannot be wrong.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+use wasmux_mux::Mux;
+
+mod handlers;
+mod problem;
+mod routes;
+mod server;
+mod table;
+mod units;
+
+pub use handlers::HandlerConfig;
+pub use problem::{Problem, ProblemKind, Problems, did_you_mean};
+pub use routes::{FilesConfig, RedirectConfig, RespondConfig, RouteConfig, RouteTarget};
+pub use server::{AccessLogFormat, ListenAddr, ServerConfig};
+
+use crate::guest::GuestSettings;
+use table::{At, Table};
+
+/// A deployment as its author wrote it.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub file: PathBuf,
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[handlers.*]`, in the order of the file.
+    pub handlers: Vec<HandlerConfig>,
+    /// `[routes]`, in the order of the file.
+    pub routes: Vec<RouteConfig>,
+    /// The patterns; each value is an index into `routes`.
+    pub mux: Mux<usize>,
+}
+
+impl Config {
+    /// Reads a file. With any problem the rest is there to be checked further, but must not be served.
+    #[must_use]
+    pub fn read(file: &Path) -> (Self, Problems) {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(file, &text),
+            Err(error) => {
+                let problems = Problems::new(file, "");
+                let hint = if error.kind() == std::io::ErrorKind::NotFound {
+                    "; name another with --config, or start one with `wasmux new NAME`"
+                } else {
+                    ""
+                };
+                problems.add_at_line(
+                    ProblemKind::FileUnreadable,
+                    1,
+                    format!("cannot read the file: {error}{hint}"),
+                );
+                (Self::empty(file), problems)
+            }
+        }
+    }
+
+    /// Reads the text of a file; paths in it are relative to the file's folder.
+    #[must_use]
+    pub fn parse(file: &Path, text: &str) -> (Self, Problems) {
+        let problems = Problems::new(file, text);
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let root = document.get_ref();
+        for error in &errors {
+            let span = error.span().unwrap_or_default();
+            let (kind, message) = syntax_problem(error.message(), text.get(span.clone()).unwrap_or_default(), root);
+            problems.add(kind, &span, message);
+        }
+        let table = Table::new("the file", root, &problems);
+        let server = server::read(table.table("server").map(|entries| (entries.value, &problems)), folder);
+        let defaults =
+            table.table("defaults").map(|entries| handlers::read_defaults(entries.value, &problems));
+        let handlers = read_handlers(&table, &defaults.unwrap_or_default(), folder, &problems);
+        let (routes, mux) = match table.table("routes") {
+            Some(entries) => routes::read(entries.value, &handlers, folder, &problems),
+            None => (Vec::new(), Mux::new()),
+        };
+        if !table.has("routes") && errors.is_empty() {
+            problems.add_at_line(
+                ProblemKind::MissingKey,
+                1,
+                "there is no [routes] table, so nothing can be served",
+            );
+        }
+        table.finish();
+        (Self { file: file.to_owned(), server, handlers, routes, mux }, problems)
+    }
+
+    /// A deployment of one module, mounted on `/`.
+    ///
+    /// # Errors
+    /// When the file does not exist.
+    pub fn for_module(wasm: &Path) -> Result<Self, Problem> {
+        if !wasm.exists() {
+            return Err(Problem {
+                file: wasm.display().to_string(),
+                line: 1,
+                kind: ProblemKind::FileMissing,
+                message: "there is no such file or folder".to_owned(),
+            });
+        }
+        let name =
+            wasm.file_stem().map_or_else(|| "handler".into(), |stem| stem.to_string_lossy().into_owned());
+        let settings = GuestSettings { name, ..GuestSettings::default() };
+        let mut config = Self::empty(wasm);
+        config.handlers.push(HandlerConfig { wasm: wasm.to_owned(), line: 1, settings });
+        let route = RouteConfig { pattern: "/".to_owned(), line: 1, target: Some(RouteTarget::Handler(0)) };
+        config.routes.push(route);
+        let inserted = config.mux.insert("/", 0);
+        debug_assert!(inserted.is_ok(), "the first pattern of a mux cannot conflict");
+        Ok(config)
+    }
+
+    fn empty(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            server: ServerConfig::default(),
+            handlers: Vec::new(),
+            routes: Vec::new(),
+            mux: Mux::new(),
+        }
+    }
+}
+
+fn read_handlers(
+    table: &Table<'_>,
+    defaults: &handlers::Defaults,
+    folder: &Path,
+    problems: &Problems,
+) -> Vec<HandlerConfig> {
+    let Some(entries) = table.table("handlers") else { return Vec::new() };
+    let mut in_order: Vec<_> = entries.value.iter().collect();
+    in_order.sort_by_key(|(key, _)| key.span().start);
+    let mut handlers = Vec::new();
+    for (key, value) in in_order {
+        let name = At { value: key.get_ref().as_ref(), span: key.span() };
+        match value.get_ref().as_table() {
+            Some(entries) => {
+                handlers.extend(handlers::read_handler(&name, entries, defaults, folder, problems))
+            }
+            None => {
+                let message = format!("`handlers.{}` must be a table: [handlers.{}]", name.value, name.value);
+                problems.add(ProblemKind::BadValue, &name.span, message);
+            }
+        }
+    }
+    handlers
+}
+
+/// TOML takes the same pattern twice for a duplicate key; to us it is the plainest conflict there is.
+fn syntax_problem(message: &str, at: &str, root: &DeTable<'_>) -> (ProblemKind, String) {
+    let key = at.trim_matches(['"', '\'']);
+    let routes = root.get("routes").and_then(|routes| routes.get_ref().as_table());
+    if message == "duplicate key" && routes.is_some_and(|routes| routes.contains_key(key)) {
+        let message = format!("pattern \"{key}\" is registered twice; it would match the same requests");
+        return (ProblemKind::PatternConflict, message);
+    }
+    (ProblemKind::Syntax, format!("not valid TOML: {message}"))
+}

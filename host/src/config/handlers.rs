@@ -1,0 +1,119 @@
+//! `[defaults]` and `[handlers.*]`: guests and their limits.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::problem::{ProblemKind, Problems};
+use super::table::{At, Table};
+use crate::guest::engine::MEMORY_BYTES_CEILING;
+use crate::guest::{GuestSettings, Limits, OnDisconnect};
+
+/// A checked `[handlers.NAME]`.
+#[derive(Clone, Debug)]
+pub struct HandlerConfig {
+    /// A crate folder, or a `.wasm`, `.wat` or `.cwasm` file.
+    pub wasm: PathBuf,
+    /// The line of its `wasm` key.
+    pub line: usize,
+    /// Everything else.
+    pub settings: GuestSettings,
+}
+
+/// What a handler starts from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Defaults {
+    limits: Limits,
+    on_disconnect: OnDisconnect,
+}
+
+pub(super) fn read_defaults(entries: &DeTable<'_>, problems: &Problems) -> Defaults {
+    let table = Table::new("[defaults]", entries, problems);
+    let built_in = Defaults::default();
+    let defaults = Defaults {
+        limits: limits(&table, &built_in.limits),
+        on_disconnect: on_disconnect(&table).unwrap_or(built_in.on_disconnect),
+    };
+    isolation(&table);
+    table.finish();
+    defaults
+}
+
+pub(super) fn read_handler(
+    name: &At<&str>,
+    entries: &DeTable<'_>,
+    defaults: &Defaults,
+    folder: &Path,
+    problems: &Problems,
+) -> Option<HandlerConfig> {
+    let title = format!("[handlers.{}]", name.value);
+    let table = Table::new(title.clone(), entries, problems);
+    let limits = match table.table("limits") {
+        None => defaults.limits.clone(),
+        Some(entries) => {
+            let table = Table::new(format!("[handlers.{}.limits]", name.value), entries.value, problems);
+            let limits = limits(&table, &defaults.limits);
+            table.finish();
+            limits
+        }
+    };
+    isolation(&table);
+    let settings = GuestSettings {
+        name: name.value.to_owned(),
+        env: environment(&table),
+        limits,
+        on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
+    };
+    if !table.has("wasm") {
+        let message = format!("{title} needs `wasm`: a crate folder or a .wasm file");
+        problems.add(ProblemKind::MissingKey, &name.span, message);
+    }
+    let wasm = table.string("wasm");
+    table.finish();
+    let wasm = wasm?;
+    let path = folder.join(wasm.value);
+    if !path.exists() {
+        let message = format!("`wasm`: there is no file or folder {}", path.display());
+        problems.add(ProblemKind::FileMissing, &wasm.span, message);
+    }
+    Some(HandlerConfig { wasm: path, line: problems.line_of(wasm.span.start), settings })
+}
+
+fn limits(table: &Table<'_>, defaults: &Limits) -> Limits {
+    Limits {
+        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
+        memory_bytes_max: table
+            .size("memory", 65_536..=MEMORY_BYTES_CEILING)
+            .unwrap_or(defaults.memory_bytes_max),
+        request_body_bytes_max: table
+            .size("request_body", 0..=u64::MAX)
+            .unwrap_or(defaults.request_body_bytes_max),
+        response_body_bytes_max: table
+            .size("response_body", 0..=u64::MAX)
+            .unwrap_or(defaults.response_body_bytes_max),
+    }
+}
+
+fn on_disconnect(table: &Table<'_>) -> Option<OnDisconnect> {
+    table.choice("on_disconnect", &[("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)])
+}
+
+/// A fresh instance for each request is the only choice so far; the key makes that explicit.
+fn isolation(table: &Table<'_>) {
+    let _ = table.choice("isolation", &[("request", ())]);
+}
+
+fn environment(table: &Table<'_>) -> Vec<(String, String)> {
+    let pairs = table.string_map("env").into_iter().filter(|(name, value)| {
+        let usable =
+            !name.value.is_empty() && !name.value.contains(['=', '\0']) && !value.value.contains('\0');
+        if !usable {
+            table.bad_value(
+                &name.span,
+                "`env`: a name must not be empty or contain `=`, and nothing may contain a NUL",
+            );
+        }
+        usable
+    });
+    pairs.map(|(name, value)| (name.value.to_owned(), value.value.to_owned())).collect()
+}

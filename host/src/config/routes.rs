@@ -1,0 +1,212 @@
+//! `[routes]`: patterns and what they point at.
+
+use std::path::{Path, PathBuf};
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use wasmux_mux::{InsertError, Mux};
+
+use super::handlers::HandlerConfig;
+use super::problem::{ProblemKind, Problems, did_you_mean};
+use super::table::{At, Table};
+
+/// A checked entry of `[routes]`.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// The pattern as written.
+    pub pattern: String,
+    /// Its line.
+    pub line: usize,
+    /// What it points at; `None` only where a problem was reported.
+    pub target: Option<RouteTarget>,
+}
+
+/// What a route points at.
+#[derive(Clone, Debug)]
+pub enum RouteTarget {
+    /// A handler of `[handlers]`, by its index there.
+    Handler(usize),
+    /// `{ respond = … }`
+    Respond(RespondConfig),
+    /// `{ redirect = … }`
+    Redirect(RedirectConfig),
+    /// `{ files = … }`
+    Files(FilesConfig),
+}
+
+/// A fixed response.
+#[derive(Clone, Debug)]
+pub struct RespondConfig {
+    /// The body.
+    pub body: String,
+    /// The status, 200 unless said otherwise.
+    pub status: StatusCode,
+    /// Header fields; with a Content-Type, `text/plain; charset=utf-8` unless said otherwise.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A redirect to one place.
+#[derive(Clone, Debug)]
+pub struct RedirectConfig {
+    /// The Location.
+    pub location: HeaderValue,
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+}
+
+/// Static files.
+#[derive(Clone, Debug)]
+pub struct FilesConfig {
+    /// The folder, which exists.
+    pub folder: PathBuf,
+    /// Taken off the front of the path before the file is looked up.
+    pub strip_prefix: String,
+}
+
+/// Reads all routes and builds their mux, whose values are indexes into the list.
+pub(super) fn read(
+    entries: &DeTable<'_>,
+    handlers: &[HandlerConfig],
+    folder: &Path,
+    problems: &Problems,
+) -> (Vec<RouteConfig>, Mux<usize>) {
+    let mut in_order: Vec<_> = entries.iter().collect();
+    in_order.sort_by_key(|(key, _)| key.span().start);
+    let (mut routes, mut mux) = (Vec::<RouteConfig>::new(), Mux::new());
+    for (key, value) in in_order {
+        let pattern = key.get_ref().as_ref();
+        let line = problems.line_of(key.span().start);
+        let target = target(pattern, value, handlers, folder, problems);
+        match mux.insert(pattern, routes.len()) {
+            // The mux is complete even where a target is not, so that every conflict shows in one run.
+            Ok(()) => routes.push(RouteConfig { pattern: pattern.to_owned(), line, target }),
+            Err(InsertError::Pattern(error)) => {
+                problems.add(ProblemKind::PatternInvalid, &key.span(), error.to_string());
+            }
+            Err(InsertError::Conflict(conflict)) => {
+                let other = &routes[conflict.with()];
+                let message = format!(
+                    "pattern \"{pattern}\" conflicts with pattern \"{}\" on line {}: {}",
+                    other.pattern,
+                    other.line,
+                    conflict.explanation().replace('\n', " ")
+                );
+                problems.add(ProblemKind::PatternConflict, &key.span(), message);
+            }
+        }
+    }
+    (routes, mux)
+}
+
+fn target(
+    pattern: &str,
+    value: &Spanned<DeValue<'_>>,
+    handlers: &[HandlerConfig],
+    folder: &Path,
+    problems: &Problems,
+) -> Option<RouteTarget> {
+    if let Some(name) = value.get_ref().as_str() {
+        let names = || handlers.iter().map(|handler| handler.settings.name.as_str());
+        let found = names().position(|known| known == name);
+        if found.is_none() {
+            let hint = did_you_mean(name, names());
+            let message =
+                format!("route \"{pattern}\" names the handler `{name}`, which is not defined{hint}");
+            problems.add(ProblemKind::UnknownHandler, &value.span(), message);
+        }
+        return found.map(RouteTarget::Handler);
+    }
+    let Some(entries) = value.get_ref().as_table() else {
+        let message =
+            format!("route \"{pattern}\" must name a handler or be a table such as {{ respond = \"ok\" }}");
+        problems.add(ProblemKind::BadValue, &value.span(), message);
+        return None;
+    };
+    let table = Table::new(format!("route \"{pattern}\""), entries, problems);
+    let target = built_in(&table, pattern, value, folder, problems);
+    table.finish();
+    target
+}
+
+fn built_in(
+    table: &Table<'_>,
+    pattern: &str,
+    value: &Spanned<DeValue<'_>>,
+    folder: &Path,
+    problems: &Problems,
+) -> Option<RouteTarget> {
+    if let Some(body) = table.string("respond") {
+        return respond(table, &body).map(RouteTarget::Respond);
+    }
+    if let Some(location) = table.string("redirect") {
+        return redirect(table, &location).map(RouteTarget::Redirect);
+    }
+    if let Some(path) = table.string("files") {
+        return files(table, &path, pattern, folder, problems).map(RouteTarget::Files);
+    }
+    if !["respond", "redirect", "files"].iter().any(|key| table.has(key)) {
+        let message =
+            format!("route \"{pattern}\" needs one of `respond`, `redirect` or `files`, or a handler's name");
+        problems.add(ProblemKind::MissingKey, &value.span(), message);
+    }
+    None
+}
+
+fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
+    let status = table.integer("status", 200..=999).unwrap_or(200) as u16;
+    let mut headers = Vec::new();
+    for (name, value) in table.string_map("headers") {
+        match (HeaderName::from_bytes(name.value.as_bytes()), HeaderValue::from_str(value.value)) {
+            (Ok(name), Ok(value)) => headers.push((name, value)),
+            _ => table
+                .bad_value(&name.span, format!("`headers`: `{}` is not a usable header field", name.value)),
+        }
+    }
+    if !headers.iter().any(|(name, _)| name == http::header::CONTENT_TYPE) {
+        headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")));
+    }
+    Some(RespondConfig { body: body.value.to_owned(), status: StatusCode::from_u16(status).ok()?, headers })
+}
+
+fn redirect(table: &Table<'_>, location: &At<&str>) -> Option<RedirectConfig> {
+    let status = table.integer("status", 301..=308).unwrap_or(307) as u16;
+    if ![301, 302, 303, 307, 308].contains(&status) {
+        table.bad_value(&location.span, "`status` of a redirect must be 301, 302, 303, 307 or 308");
+    }
+    let Ok(value) = HeaderValue::from_str(location.value) else {
+        table.bad_value(&location.span, "`redirect` must be a URL or path without control characters");
+        return None;
+    };
+    Some(RedirectConfig { location: value, status: StatusCode::from_u16(status).ok()? })
+}
+
+fn files(
+    table: &Table<'_>,
+    path: &At<&str>,
+    pattern: &str,
+    folder: &Path,
+    problems: &Problems,
+) -> Option<FilesConfig> {
+    let strip_prefix = table.string("strip_prefix");
+    if let Some(prefix) = &strip_prefix {
+        let pattern_path = pattern.find('/').map_or("", |at| &pattern[at..]);
+        if !pattern_path.starts_with(prefix.value) {
+            let message =
+                format!("`strip_prefix` is \"{}\", with which no path of \"{pattern}\" begins", prefix.value);
+            table.bad_value(&prefix.span, message);
+        }
+    }
+    let folder = folder.join(path.value);
+    if !folder.is_dir() {
+        problems.add(
+            ProblemKind::FileMissing,
+            &path.span,
+            format!("`files`: there is no folder {}", folder.display()),
+        );
+        return None;
+    }
+    let strip_prefix =
+        strip_prefix.map_or(String::new(), |prefix| prefix.value.trim_end_matches('/').to_owned());
+    Some(FilesConfig { folder, strip_prefix })
+}

@@ -1,0 +1,120 @@
+//! One accepted socket and its requests: HTTP/1.1, or HTTP/2 with prior knowledge, told apart by the first bytes.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::AsyncReadExt as _;
+
+use self::rewind::Rewind;
+use crate::config::ServerConfig;
+use crate::dispatch::Dispatcher;
+use crate::drain::{Guard, Phase};
+use crate::guest::Peer;
+use crate::listener::Stream;
+
+mod rewind;
+
+/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams that one HTTP/2 client may have open.
+const H2_STREAMS_MAX: u32 = 100;
+
+/// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
+const HEADERS_MAX: usize = 500;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    dispatcher: Dispatcher,
+    config: ServerConfig,
+}
+
+impl Connections {
+    pub(crate) fn new(dispatcher: Dispatcher, config: ServerConfig) -> Self {
+        Self { dispatcher, config }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, mut guard: Guard) {
+        let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
+        let is_h2 = first.starts_with(H2_PREFACE);
+        let io = TokioIo::new(Rewind::new(first, stream));
+        let (peer, this) = (Arc::new(peer), Arc::clone(&self));
+        let service = service_fn(move |request| {
+            let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
+            async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request).await) }
+        });
+        let ended = if is_h2 {
+            drive(self.http2().serve_connection(io, service), guard).await
+        } else {
+            drive(self.http1().serve_connection(io, service), guard).await
+        };
+        if let Err(error) = ended {
+            // Resets, broken requests and broken-off responses: the request's own line says what matters.
+            tracing::debug!("connection ended: {}", crate::error::chain(&error));
+        }
+    }
+
+    /// Reads until it is clear which protocol the client speaks; `None` when it never says.
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<Bytes> {
+        let mut first = BytesMut::with_capacity(4096);
+        let read = async {
+            loop {
+                if stream.read_buf(&mut first).await.ok()? == 0 {
+                    return None;
+                }
+                let seen = first.len().min(H2_PREFACE.len());
+                if first[..seen] != H2_PREFACE[..seen] || seen == H2_PREFACE.len() {
+                    return Some(());
+                }
+            }
+        };
+        tokio::select! {
+            read = tokio::time::timeout(self.config.read_header_timeout, read) => read.ok()??,
+            () = guard.reached(Phase::Draining) => return None,
+        }
+        Some(first.freeze())
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.read_header_timeout)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(self.config.max_header_bytes as usize);
+        builder
+    }
+
+    fn http2(&self) -> http2::Builder<TokioExecutor> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS_MAX)
+            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX));
+        builder
+    }
+}
+
+/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
+async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
+where
+    C: GracefulConnection,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = guard.reached(Phase::Closing) => Ok(()),
+    }
+}

@@ -1,0 +1,122 @@
+//! One request: id, route, handler, rescue, record. Decides; the others compute.
+
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::{Method, Request, Response};
+use hyper::body::Incoming as HyperBody;
+use wasmux_mux::{Found, Target};
+
+use crate::access_log::{AccessLog, Record, Recorded};
+use crate::body::Body;
+use crate::deployment::{Deployment, Route};
+use crate::guest::{Incoming, Peer, RequestBody};
+use crate::handler::Handler;
+use crate::request_id::{RequestId, RequestIds};
+use crate::rescue;
+
+/// Answers requests with one deployment.
+#[derive(Debug)]
+pub struct Dispatcher {
+    deployment: Arc<Deployment>,
+    ids: RequestIds,
+    access_log: Option<AccessLog>,
+}
+
+impl Dispatcher {
+    /// A dispatcher for `deployment`.
+    #[must_use]
+    pub fn new(deployment: Arc<Deployment>, access_log: Option<AccessLog>) -> Self {
+        Self { deployment, ids: RequestIds::new(), access_log }
+    }
+
+    /// Answers one request. Never fails: every error has a response.
+    pub async fn call(&self, peer: &Arc<Peer>, request: Request<HyperBody>) -> Response<Recorded> {
+        let id = self.ids.assign(request.headers());
+        let mut record =
+            self.access_log.as_ref().map(|log| Record::new(log.clone(), &request, peer, &id));
+        let (response, route) = self.answer(peer, request, &id).await;
+        if let Some(record) = &mut record {
+            record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
+        }
+        let handler = route.map(|route| route.name);
+        response.map(|body| Recorded::new(body, record, handler, id))
+    }
+
+    async fn answer(
+        &self,
+        peer: &Arc<Peer>,
+        request: Request<HyperBody>,
+        id: &RequestId,
+    ) -> (Response<Body>, Option<Route>) {
+        let (parts, body) = request.into_parts();
+        if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+            return (rescue::options_server(), None);
+        }
+        let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
+        let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
+        let (route, values) =
+            match self.deployment.mux.find(&target.request(parts.method.as_str(), authority)) {
+                Found::Match(found) => {
+                    let values = found.values().map(|(_, value)| value.into_owned()).collect();
+                    (found.value().clone(), values)
+                }
+                Found::Redirect(redirect) => {
+                    return (rescue::redirect(redirect.location(), &parts.method, id), None);
+                }
+                Found::MethodNotAllowed(allow) => {
+                    return (rescue::method_not_allowed(&allow.to_string(), id), None);
+                }
+                Found::NotFound => return (rescue::not_found(id), None),
+                Found::BadRequest => return (rescue::bad_request(id), None),
+            };
+        let result = match &*route.handler {
+            Handler::Fixed(fixed) => Ok(fixed.response()),
+            Handler::Files(files) => {
+                files.serve(&parts).await.map(|found| found.unwrap_or_else(|| rescue::not_found(id)))
+            }
+            Handler::Guest(guest) => {
+                let authority = authority.to_owned();
+                let body = RequestBody::incoming(body);
+                let (route, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
+                Arc::clone(guest).serve(Incoming { parts, authority, body, route, values, id, peer }).await
+            }
+        };
+        let response = result.unwrap_or_else(|error| {
+            rescue::report(&error, &route.name, id);
+            rescue::respond(&error, id)
+        });
+        (response, Some(route))
+    }
+}
+
+/// Host and port as the client named them: of the target if it has them, else of the Host field, which is then
+/// required in HTTP/1.1 (RFC 9112 section 3.2). `None` when there is no telling.
+fn authority(parts: &http::request::Parts) -> Option<&str> {
+    let mut fields = parts.headers.get_all(HOST).iter();
+    let host = match (fields.next(), fields.next()) {
+        (_, Some(_)) => return None,
+        (Some(host), None) => Some(host.to_str().ok().filter(|host| host.bytes().all(is_host_byte))?),
+        (None, None) => None,
+    };
+    match (parts.uri.authority(), host) {
+        (Some(authority), _) => Some(authority.as_str()),
+        (None, Some(host)) => Some(host),
+        (None, None) if parts.version == http::Version::HTTP_11 => None,
+        (None, None) => Some(""),
+    }
+}
+
+/// What a Host field may hold (Go: golang.org/x/net/http/httpguts.ValidHostHeader).
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte)
+}
+
+/// The request target as the mux takes it; `None` when it is malformed (Go: net/url.ParseRequestURI).
+fn target(parts: &http::request::Parts) -> Option<Target<'_>> {
+    match parts.uri.path_and_query() {
+        Some(text) => Target::parse(parts.method.as_str(), text.as_str()).ok(),
+        // CONNECT with an authority-form target: there is no path, which no pattern matches.
+        None => Some(Target { authority: None, path: "".into(), query: None }),
+    }
+}

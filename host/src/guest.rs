@@ -1,0 +1,28 @@
+//! Guests: from bytes on disk to an answered request.
+//!
+//! Knows nothing of listeners, connections, routes or files of configuration. In: an artifact, limits and a request
+//! with a deadline. Out: a response, or an error that says who is at fault.
+
+pub mod artifact;
+pub mod cache;
+pub mod engine;
+pub mod inspect;
+pub mod limits;
+
+mod abi;
+mod call;
+mod exchange;
+mod instance;
+mod log;
+mod memory;
+mod outbox;
+mod state;
+mod stdio;
+mod wasi;
+
+pub use artifact::Artifact;
+pub use call::{GuestBody, OnDisconnect};
+pub use engine::GuestEngine;
+pub use exchange::{Incoming, Peer, RequestBody, RouteInfo};
+pub use instance::{Guest, GuestSettings};
+pub use limits::Limits;

@@ -1,0 +1,233 @@
+//! The `serve_http` ABI: what a core module imports from `wasmux:http/1` and `wasmux:log/1`.
+//!
+//! `guest-sdk/abi/ABI.md` is the specification; each function here says its section there. Every number from a guest
+//! is checked before use: a bad pointer or block traps, a bad status or field is an errno, nothing is a host error.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tracing::Level;
+use wasmtime::{Caller, Linker, Result};
+use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE};
+
+use super::super::exchange::{Exchange, ReadError};
+use super::super::log;
+use super::super::memory::{self, Region};
+use super::super::outbox::SendError;
+use super::super::state::State;
+
+mod head;
+
+/// Defines the functions of ABI.md sections 4 and 5.
+pub(in super::super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+    linker
+        .func_wrap(HTTP_MODULE, "request_head", request_head)?
+        .func_wrap_async(HTTP_MODULE, "request_read", |caller, (ptr, len): (u32, u32)| {
+            Box::new(request_read(caller, ptr, len))
+        })?
+        .func_wrap(HTTP_MODULE, "request_trailers", request_trailers)?
+        .func_wrap(HTTP_MODULE, "respond", respond)?
+        .func_wrap(HTTP_MODULE, "response_interim", response_interim)?
+        .func_wrap(HTTP_MODULE, "response_start", response_start)?
+        .func_wrap_async(HTTP_MODULE, "response_write", |caller, (ptr, len): (u32, u32)| {
+            Box::new(response_write(caller, ptr, len))
+        })?
+        .func_wrap_async(HTTP_MODULE, "response_flush", |caller, (): ()| Box::new(response_flush(caller)))?
+        .func_wrap(HTTP_MODULE, "response_trailers", response_trailers)?
+        .func_wrap(HTTP_MODULE, "client_gone", client_gone)?
+        .func_wrap(LOG_MODULE, "log", log_line)?
+        .func_wrap(LOG_MODULE, "enabled", log_enabled)?;
+    Ok(())
+}
+
+/// A host call's answer: a value, or an errno.
+type Answer<T = ()> = Result<T, Errno>;
+
+fn code(answer: Answer) -> i32 {
+    answer.map_or_else(Errno::code, |()| 0)
+}
+
+fn exchange(state: &mut State) -> Result<&mut Exchange> {
+    // Functions called from a start function or `_initialize` see the request as well: it is the instance's only one.
+    state.exchange.as_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
+}
+
+fn request_head(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let buffer = Region::new("request_head", ptr, len).within_mut(data)?;
+    Ok(head::write(exchange(state)?, buffer) as i32)
+}
+
+async fn request_read(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+    let region = Region::new("request_read", ptr, len);
+    region.within_mut(memory::split(&mut caller)?.0)?;
+    if len == 0 {
+        return Ok(0);
+    }
+    let exchange = exchange(caller.data_mut())?;
+    if exchange.outbox.is_gone() {
+        return Ok(Errno::Gone.code());
+    }
+    match exchange.request.body.read(len as usize).await {
+        Ok(chunk) => {
+            let buffer = region.within_mut(memory::split(&mut caller)?.0)?;
+            buffer[..chunk.len()].copy_from_slice(&chunk);
+            Ok(chunk.len() as i32)
+        }
+        Err(ReadError::Gone) => Ok(Errno::Gone.code()),
+        Err(ReadError::Broken) => Ok(Errno::Broken.code()),
+        Err(ReadError::Limit) => Ok(Errno::Limit.code()),
+    }
+}
+
+fn request_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let buffer = Region::new("request_trailers", ptr, len).within_mut(data)?;
+    match exchange(state)?.request.body.trailers() {
+        Some(trailers) => Ok(head::write_fields(trailers, buffer) as i32),
+        None => Ok(Errno::State.code()),
+    }
+}
+
+fn respond(
+    mut caller: Caller<'_, State>,
+    status: u32,
+    ptr: u32,
+    len: u32,
+    body: u32,
+    body_len: u32,
+) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = parse_fields("respond", Region::new("respond", ptr, len).within(data)?)?;
+    let body = Region::new("respond", body, body_len).within(data)?;
+    let outbox = &exchange(state)?.outbox;
+    Ok(code(final_status(status).and_then(|status| {
+        // The copy is what lets the instance go before the response is written.
+        outbox.respond(status, fields?, Bytes::copy_from_slice(body)).map_err(errno)
+    })))
+}
+
+fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = parse_fields("response_interim", Region::new("response_interim", ptr, len).within(data)?)?;
+    if let Err(error) = exchange(state)?.outbox.may_send_interim() {
+        return Ok(errno(error).code());
+    }
+    // hyper cannot send interim responses of a service; leaving one out is allowed (RFC 9110 section 15.2).
+    let status_ok = (100..200).contains(&status) && status != 101;
+    Ok(code(if status_ok { fields.map(drop) } else { Err(Errno::Invalid) }))
+}
+
+fn response_start(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = parse_fields("response_start", Region::new("response_start", ptr, len).within(data)?)?;
+    let outbox = &exchange(state)?.outbox;
+    Ok(code(final_status(status).and_then(|status| outbox.start(status, fields?).map_err(errno))))
+}
+
+async fn response_write(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+    let region = Region::new("response_write", ptr, len);
+    let mut written = 0;
+    loop {
+        match poll_fn(|_| write_from(&mut caller, region, written)).await? {
+            Ok(count) => written += count,
+            Err(error) => return Ok(errno(error).code()),
+        }
+        if written == len as usize {
+            return Ok(0);
+        }
+    }
+}
+
+/// Writes what there is room for, straight from the guest's memory.
+fn write_from(
+    caller: &mut Caller<'_, State>,
+    region: Region,
+    at: usize,
+) -> Poll<Result<Result<usize, SendError>>> {
+    let (data, state) = memory::split(caller)?;
+    let data = &region.within(data)?[at..];
+    exchange(state)?.outbox.write(data).map(Ok)
+}
+
+async fn response_flush(mut caller: Caller<'_, State>) -> Result<i32> {
+    let outbox = exchange(caller.data_mut())?.outbox.clone();
+    let flushed = poll_fn(|_| outbox.flush()).await;
+    Ok(code(flushed.map_err(errno)))
+}
+
+fn response_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = parse_fields("response_trailers", Region::new("response_trailers", ptr, len).within(data)?)?;
+    let outbox = &exchange(state)?.outbox;
+    Ok(code(fields.and_then(|fields| outbox.finish_with(fields).map_err(errno))))
+}
+
+fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {
+    Ok(i32::from(exchange(caller.data_mut())?.outbox.is_gone()))
+}
+
+fn log_line(mut caller: Caller<'_, State>, level: u32, ptr: u32, len: u32) -> Result<()> {
+    let (data, state) = memory::split(&mut caller)?;
+    let text = Region::new("log", ptr, len).within(data)?;
+    if let Some(log) = &state.log {
+        log.line(log_level(level), text);
+    }
+    Ok(())
+}
+
+fn log_enabled(_: Caller<'_, State>, level: u32) -> i32 {
+    i32::from(log::is_enabled(log_level(level)))
+}
+
+fn log_level(level: u32) -> Level {
+    match level {
+        0 | 1 => Level::ERROR,
+        2 => Level::WARN,
+        3 => Level::INFO,
+        4 => Level::DEBUG,
+        _ => Level::TRACE,
+    }
+}
+
+fn final_status(status: u32) -> Answer<StatusCode> {
+    let status = u16::try_from(status).map_err(|_| Errno::Invalid)?;
+    if status < 200 { Err(Errno::Invalid) } else { StatusCode::from_u16(status).map_err(|_| Errno::Invalid) }
+}
+
+fn errno(error: SendError) -> Errno {
+    match error {
+        SendError::Gone => Errno::Gone,
+        SendError::State => Errno::State,
+        SendError::Invalid => Errno::Invalid,
+        SendError::Limit => Errno::Limit,
+        SendError::NoBody => Errno::NoBody,
+        SendError::Length => Errno::Length,
+    }
+}
+
+/// Reads a field block: a malformed one traps, one with names or values that HTTP does not allow is an errno.
+fn parse_fields(call: &str, block: &[u8]) -> Result<Answer<HeaderMap>> {
+    if block.len() > FIELD_BLOCK_BYTES_MAX {
+        return Ok(Err(Errno::Limit));
+    }
+    let Ok(fields) = wasmux_abi::fields(block) else {
+        wasmtime::bail!(
+            "{call}: the lengths in the field block do not add up to its own, {} bytes",
+            block.len()
+        );
+    };
+    if fields.len() > FIELD_COUNT_MAX {
+        return Ok(Err(Errno::Limit));
+    }
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            (Ok(name), Ok(value)) => headers.append(name, value),
+            _ => return Ok(Err(Errno::Invalid)),
+        };
+    }
+    Ok(Ok(headers))
+}

@@ -1,0 +1,96 @@
+//! Compiled code on disk, found again by what it was compiled from.
+//!
+//! Invariant: a file appears under its name complete or not at all (written aside, synced, renamed), so a crash or a full disk
+//! costs a compilation, never a broken start. Whoever can write to the folder can run code as this program:
+//! it is made for the owner only.
+
+use std::fs;
+use std::hash::{Hash as _, Hasher};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::{Engine, Module};
+
+/// Where compiled code is kept, if anywhere.
+#[derive(Clone, Debug, Default)]
+pub struct CodeCache {
+    folder: Option<PathBuf>,
+}
+
+impl CodeCache {
+    /// A cache in `folder`, which is made when the first file is stored.
+    #[must_use]
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder: Some(folder) }
+    }
+
+    /// No cache: everything is compiled each time.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { folder: None }
+    }
+
+    /// Compiles a checked binary module, or loads what an earlier run compiled from the same bytes with the same engine.
+    ///
+    /// # Errors
+    /// When compilation fails. Trouble with the cache itself is logged and costs only time.
+    pub fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Module> {
+        let Some(folder) = &self.folder else { return Module::from_binary(engine, wasm) };
+        let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
+        if path.exists() {
+            match load(engine, &path) {
+                Ok(module) => return Ok(module),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), "cached code is unusable, compiling again: {error:#}")
+                }
+            }
+        }
+        let code = engine.precompile_module(wasm)?;
+        if let Err(error) = store(folder, &path, &code) {
+            tracing::warn!(folder = %folder.display(), "compiled code could not be cached: {error}");
+            return Module::from_binary(engine, wasm);
+        }
+        load(engine, &path)
+    }
+}
+
+/// Loads compiled code.
+///
+/// # Errors
+/// When it is not compiled code, or was made by another version or for another machine.
+#[expect(unsafe_code, reason = "compiled code is native code: loading it is trusting it")]
+pub(super) fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: the file is one that `store` wrote, in a folder only the owner can write to, or a `.cwasm` that the
+    // operator names in routes.toml and so trusts like this program itself. wasmtime checks version and settings.
+    unsafe { Module::deserialize_file(engine, path) }
+}
+
+fn key(engine: &Engine, wasm: &[u8]) -> String {
+    struct Sha(Sha256);
+    impl Hasher for Sha {
+        fn finish(&self) -> u64 {
+            0 // never asked for: the digest is used instead
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut hasher = Sha(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.0.update(wasm);
+    hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn store(folder: &Path, path: &Path, code: &[u8]) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(code)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}

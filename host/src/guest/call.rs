@@ -1,0 +1,191 @@
+//! Drives one guest from the first poll to its last byte.
+//!
+//! The guest runs inside the task of its connection: before the head is out inside the service future, after that
+//! inside the response body. No task, no channel; back-pressure is "not polled"; a client that goes away is a drop.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Frame;
+use tokio::time::{Instant, Sleep};
+
+use super::outbox::{Finished, Outbox};
+use crate::body::Body;
+use crate::error::{Error, Kind};
+
+/// What happens to a guest whose client has gone away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// It ends at its next suspension or epoch tick.
+    #[default]
+    Cancel,
+    /// It runs on, at most until its deadline; reads and writes fail.
+    Finish,
+}
+
+/// A guest at work, in the form every ABI produces.
+pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+/// A guest at work on one request.
+pub(super) struct Call {
+    work: Option<Work>,
+    outbox: Arc<Outbox>,
+    deadline: Pin<Box<Sleep>>,
+    on_disconnect: OnDisconnect,
+}
+
+impl Call {
+    pub(super) fn new(
+        work: Work,
+        outbox: Arc<Outbox>,
+        deadline: Instant,
+        on_disconnect: OnDisconnect,
+    ) -> Self {
+        let deadline = Box::pin(tokio::time::sleep_until(deadline));
+        Self { work: Some(work), outbox, deadline, on_disconnect }
+    }
+
+    /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
+    pub(super) async fn first_byte(mut self) -> Result<Response<Body>, Error> {
+        let head = std::future::poll_fn(|cx| match self.poll_work(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
+            Poll::Pending => {
+                self.outbox.take_released_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
+            }
+        })
+        .await?;
+        let (status, headers, body) = match head {
+            Some((status, headers)) => {
+                (status, headers, Body::guest(GuestBody::new(self, BodyState::Running)))
+            }
+            None => match self.outbox.finish() {
+                Finished::Whole(status, headers, body) => (status, headers, Body::full(body)),
+                Finished::Streamed => {
+                    let (status, headers) = self.outbox.take_released_head().unwrap_or_default();
+                    (status, headers, Body::guest(GuestBody::new(self, BodyState::Returned)))
+                }
+            },
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    /// Polls the guest, then the clock: the guest yields at least once in an epoch tick, so the clock is never late
+    /// by more than that.
+    fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let Some(work) = &mut self.work else { return Poll::Ready(Ok(())) };
+        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+            self.work = None;
+            let over_limit = result.is_ok() && self.outbox.is_over_limit();
+            return Poll::Ready(if over_limit { Err(Kind::ResponseTooLarge.into()) } else { result });
+        }
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            self.work = None;
+            return Poll::Ready(Err(Kind::Deadline.into()));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        // The connection drops a body as soon as it has its last declared byte, or when there is to be none: that client
+        // has not gone away, and its guest may end in peace.
+        let is_served = self.outbox.is_served();
+        if !is_served {
+            self.outbox.set_gone();
+        }
+        if (is_served || self.on_disconnect == OnDisconnect::Finish)
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let deadline = self.deadline.deadline();
+            // Errors have nobody to go to: the guest's own log lines tell its story.
+            runtime.spawn(async move { tokio::time::timeout_at(deadline, work).await });
+        }
+    }
+}
+
+/// The body of a streamed response. Polling it runs the guest.
+pub struct GuestBody {
+    call: Call,
+    state: BodyState,
+    /// Told at the next poll.
+    failure: Option<Error>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BodyState {
+    Running,
+    /// The guest has returned; what it left in the outbox is still to be sent.
+    Returned,
+    Ended,
+}
+
+impl GuestBody {
+    fn new(call: Call, state: BodyState) -> Self {
+        Self { call, state, failure: None }
+    }
+
+    /// The next frame, as `http_body::Body::poll_frame` wants it.
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if self.state == BodyState::Ended {
+                return Poll::Ready(None);
+            }
+            if let Some(error) = self.failure.take() {
+                self.state = BodyState::Ended;
+                return Poll::Ready(Some(Err(error)));
+            }
+            if let Some(chunk) = self.call.outbox.take_chunk() {
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+            if self.state == BodyState::Returned {
+                return self.last_frame(cx);
+            }
+            match self.call.poll_work(cx) {
+                Poll::Pending => match self.call.outbox.take_chunk() {
+                    Some(chunk) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                    None => return Poll::Pending,
+                },
+                Poll::Ready(Ok(())) => {
+                    self.call.outbox.finish();
+                    self.state = BodyState::Returned;
+                }
+                Poll::Ready(Err(error)) => return self.fail(error, cx),
+            }
+        }
+    }
+
+    fn last_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.call.outbox.owed() {
+            0 => {
+                self.state = BodyState::Ended;
+                Poll::Ready(self.call.outbox.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            owed => {
+                let cause = format!("{owed} bytes of its declared Content-Length were never written");
+                self.fail(Error::new(Kind::BadResponse, cause), cx)
+            }
+        }
+    }
+
+    /// Holds the error back for one poll: hyper drops what it has taken and not yet sent when it hears of one.
+    fn fail(&mut self, error: Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.failure = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for GuestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestBody").finish_non_exhaustive()
+    }
+}

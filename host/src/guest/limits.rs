@@ -1,0 +1,62 @@
+//! What one request may use up, and how a guest's memory is held to it.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Limits of a handler; every request starts with them. `[defaults]` and `[handlers.NAME.limits]` in routes.toml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall clock from the head of the request to the last byte of the response. Beyond it: 504, or the response is broken off.
+    pub timeout: Duration,
+    /// Linear memory of the guest, in bytes. Beyond it `memory.grow` fails, which most guests turn into a trap.
+    pub memory_bytes_max: u64,
+    /// Body of the request, in bytes. Beyond it: 413 when declared, else reading fails with `LIMIT`.
+    pub request_body_bytes_max: u64,
+    /// Body of the response, in bytes. Beyond it the response is broken off.
+    pub response_body_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            memory_bytes_max: 64 << 20,
+            request_body_bytes_max: 128 << 20,
+            response_body_bytes_max: 1 << 30,
+        }
+    }
+}
+
+/// Elements a guest's tables may have. Function tables of large Go and Python guests have a few thousand.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Holds one instance to its memory limit.
+#[derive(Debug)]
+pub(super) struct MemoryLimiter {
+    pub(super) bytes_max: u64,
+    /// Set when a growth was refused, so that the log can name the limit that made the guest trap.
+    pub(super) refused: bool,
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let allowed = desired as u64 <= self.bytes_max;
+        self.refused |= !allowed;
+        Ok(allowed)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _max: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}

@@ -1,0 +1,76 @@
+//! Log lines of guests: each carries the handler's name and the request id, and none can break the log's form.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tracing::Level;
+use wasmux_abi::LOG_BYTES_MAX;
+
+use crate::request_id::RequestId;
+
+/// The `tracing` target of everything guests write, for filters.
+const TARGET: &str = "guest";
+
+/// Writes the lines of one guest while it handles one request.
+#[derive(Clone, Debug)]
+pub(super) struct GuestLog {
+    pub(super) handler: Arc<str>,
+    pub(super) request: RequestId,
+}
+
+impl GuestLog {
+    /// Writes one line; text beyond 8 KiB is cut, control characters are escaped.
+    pub(super) fn line(&self, level: Level, text: &[u8]) {
+        if !is_enabled(level) {
+            return;
+        }
+        let text = printable(text);
+        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        match level {
+            Level::ERROR => tracing::error!(target: TARGET, handler, request_id, "{text}"),
+            Level::WARN => tracing::warn!(target: TARGET, handler, request_id, "{text}"),
+            Level::INFO => tracing::info!(target: TARGET, handler, request_id, "{text}"),
+            Level::DEBUG => tracing::debug!(target: TARGET, handler, request_id, "{text}"),
+            Level::TRACE => tracing::trace!(target: TARGET, handler, request_id, "{text}"),
+        }
+    }
+}
+
+/// Whether a guest's line of this level would be written.
+pub(super) fn is_enabled(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(target: TARGET, Level::ERROR),
+        Level::WARN => tracing::enabled!(target: TARGET, Level::WARN),
+        Level::INFO => tracing::enabled!(target: TARGET, Level::INFO),
+        Level::DEBUG => tracing::enabled!(target: TARGET, Level::DEBUG),
+        Level::TRACE => tracing::enabled!(target: TARGET, Level::TRACE),
+    }
+}
+
+fn printable(text: &[u8]) -> String {
+    let cut = &text[..text.len().min(LOG_BYTES_MAX)];
+    let mut out = String::with_capacity(cut.len());
+    for c in String::from_utf8_lossy(cut).chars() {
+        if c.is_control() && c != '\t' {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    if text.len() > cut.len() {
+        let _ = write!(out, "… ({} bytes cut)", text.len() - cut.len());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_cannot_be_forged() {
+        assert_eq!(printable(b"a\nb\x1b[31mc\td"), "a\\nb\\u{1b}[31mc\td");
+        assert_eq!(printable(b"bad \xff utf-8"), "bad \u{fffd} utf-8");
+        assert!(printable(&[b'x'; LOG_BYTES_MAX + 3]).ends_with("… (3 bytes cut)"));
+    }
+}

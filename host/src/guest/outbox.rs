@@ -1,0 +1,330 @@
+//! Where a guest puts its response and the connection takes it from.
+//!
+//! Both sides run in one task (see `call`): the connection polls the guest whenever it can take more, so a guest that
+//! waits for room needs no waker. Invariant: at most [`BUFFER_BYTES`] wait here, and what was taken is never changed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+/// Body bytes that may wait for the connection; beyond it a guest that writes is suspended.
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Why a guest may not send what it wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SendError {
+    Gone,
+    State,
+    Invalid,
+    Limit,
+    NoBody,
+    Length,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// No response yet.
+    Open,
+    /// `start` was called; body bytes may follow.
+    Streaming,
+    /// Nothing may follow.
+    Ended,
+}
+
+/// A response that is complete.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// Head and whole body in one; its length is known.
+    Whole(StatusCode, HeaderMap, Bytes),
+    /// A streamed response, of which nothing or not everything was taken yet.
+    Streamed,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stage: Stage,
+    head: Option<(StatusCode, HeaderMap)>,
+    whole: Option<Bytes>,
+    buffer: BytesMut,
+    trailers: Option<HeaderMap>,
+    /// The head may leave: a byte was written or a flush asked for.
+    released: bool,
+    /// The guest has returned.
+    returned: bool,
+    /// Body bytes are counted but not sent: the answer to HEAD.
+    headless: bool,
+    /// The status allows no body.
+    bodiless: bool,
+    /// Declared Content-Length that is still to be written.
+    owed: Option<u64>,
+    /// Bytes the handler may still send.
+    allowance: u64,
+    over_limit: bool,
+    gone: bool,
+}
+
+/// The response of one request, on its way.
+#[derive(Debug)]
+pub(super) struct Outbox(Mutex<Inner>);
+
+impl Outbox {
+    /// An outbox for the answer to a request with this method, of at most `bytes_max` body bytes.
+    pub(super) fn new(method: &Method, bytes_max: u64) -> Self {
+        Self(Mutex::new(Inner {
+            stage: Stage::Open,
+            head: None,
+            whole: None,
+            buffer: BytesMut::new(),
+            trailers: None,
+            released: false,
+            returned: false,
+            headless: *method == Method::HEAD,
+            bodiless: false,
+            owed: None,
+            allowance: bytes_max,
+            over_limit: false,
+            gone: false,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A poisoned lock means a panic between two assignments above; the data is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- the guest's side
+
+    /// The whole response at once.
+    pub(super) fn respond(
+        &self,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), SendError> {
+        let mut inner = self.lock();
+        inner.may_start()?;
+        let declared = normalise(&mut headers)?;
+        let bodiless = allows_no_body(status);
+        if bodiless && !body.is_empty() {
+            return Err(SendError::NoBody);
+        }
+        if body.len() as u64 > inner.allowance {
+            inner.over_limit = true;
+            return Err(SendError::Limit);
+        }
+        let keep_declared = inner.headless || status == StatusCode::NOT_MODIFIED;
+        if declared.is_some() && !keep_declared {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        inner.head = Some((status, headers));
+        // A length that is kept speaks of a body that is not sent.
+        inner.whole = Some(if declared.is_some() && keep_declared { Bytes::new() } else { body });
+        inner.stage = Stage::Ended;
+        Ok(())
+    }
+
+    /// Fixes the head of a response whose body is streamed.
+    pub(super) fn start(&self, status: StatusCode, mut headers: HeaderMap) -> Result<(), SendError> {
+        let mut inner = self.lock();
+        inner.may_start()?;
+        inner.owed = normalise(&mut headers)?;
+        inner.bodiless = allows_no_body(status);
+        inner.head = Some((status, headers));
+        inner.stage = Stage::Streaming;
+        Ok(())
+    }
+
+    /// Whether an interim response may be sent now.
+    pub(super) fn may_send_interim(&self) -> Result<(), SendError> {
+        self.lock().may_start()
+    }
+
+    /// Takes as much of `data` as there is room for, and says how much; pending when there is none.
+    pub(super) fn write(&self, data: &[u8]) -> Poll<Result<usize, SendError>> {
+        let mut inner = self.lock();
+        if let Err(error) = inner.may_write() {
+            return Poll::Ready(Err(error));
+        }
+        if data.is_empty() {
+            inner.released = true;
+            return Poll::Ready(Ok(0));
+        }
+        let room = BUFFER_BYTES - inner.buffer.len();
+        if room == 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(inner.accept(&data[..data.len().min(room)]))
+    }
+
+    /// Lets the head go, and is ready when everything written was taken.
+    pub(super) fn flush(&self) -> Poll<Result<(), SendError>> {
+        let mut inner = self.lock();
+        if inner.stage == Stage::Open || inner.whole.is_some() {
+            return Poll::Ready(Err(SendError::State));
+        }
+        if inner.gone {
+            return Poll::Ready(Err(SendError::Gone));
+        }
+        inner.released = true;
+        if inner.has_no_content() || inner.head.is_none() && inner.buffer.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Ends the body with trailer fields.
+    pub(super) fn finish_with(&self, trailers: HeaderMap) -> Result<(), SendError> {
+        let mut inner = self.lock();
+        if inner.stage != Stage::Streaming {
+            return Err(SendError::State);
+        }
+        inner.stage = Stage::Ended;
+        inner.trailers = Some(trailers);
+        Ok(())
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.lock().gone
+    }
+
+    // --- the connection's side
+
+    /// Tells the guest that nobody listens any more.
+    pub(super) fn set_gone(&self) {
+        let mut inner = self.lock();
+        inner.gone = true;
+        inner.buffer.clear();
+    }
+
+    /// The head of a streamed response, once it may leave.
+    ///
+    /// A response without content leaves when the guest has returned: nobody polls the body of such a response, so
+    /// that letting it go earlier would end the guest in the middle of its work.
+    pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
+        let mut inner = self.lock();
+        let may_leave = inner.released && !inner.has_no_content();
+        if may_leave || inner.returned { inner.head.take() } else { None }
+    }
+
+    /// Body bytes that wait, if any.
+    pub(super) fn take_chunk(&self) -> Option<Bytes> {
+        let mut inner = self.lock();
+        (!inner.buffer.is_empty()).then(|| inner.buffer.split().freeze())
+    }
+
+    pub(super) fn take_trailers(&self) -> Option<HeaderMap> {
+        self.lock().trailers.take()
+    }
+
+    /// The guest has returned: what is its response?
+    pub(super) fn finish(&self) -> Finished {
+        let mut inner = self.lock();
+        inner.returned = true;
+        if let Some(body) = inner.whole.take() {
+            let (status, headers) = inner.head.take().unwrap_or_default();
+            return Finished::Whole(status, headers, body);
+        }
+        if inner.stage == Stage::Open {
+            return Finished::Whole(StatusCode::OK, HeaderMap::new(), Bytes::new());
+        }
+        inner.stage = Stage::Ended;
+        Finished::Streamed
+    }
+
+    /// Bytes of the declared Content-Length that were never written.
+    pub(super) fn owed(&self) -> u64 {
+        let inner = self.lock();
+        if inner.has_no_content() { 0 } else { inner.owed.unwrap_or(0) }
+    }
+
+    /// Whether the client has everything it was promised, whatever the guest still does.
+    pub(super) fn is_served(&self) -> bool {
+        let inner = self.lock();
+        let is_taken = inner.stage != Stage::Open && inner.head.is_none() && inner.buffer.is_empty();
+        is_taken && (inner.headless || inner.bodiless || inner.owed == Some(0))
+    }
+
+    pub(super) fn is_over_limit(&self) -> bool {
+        self.lock().over_limit
+    }
+}
+
+impl Inner {
+    fn has_no_content(&self) -> bool {
+        self.headless || self.bodiless
+    }
+
+    fn may_start(&self) -> Result<(), SendError> {
+        if self.stage == Stage::Open { Ok(()) } else { Err(SendError::State) }
+    }
+
+    fn may_write(&self) -> Result<(), SendError> {
+        match self.stage {
+            Stage::Open | Stage::Ended => Err(SendError::State),
+            Stage::Streaming if self.gone => Err(SendError::Gone),
+            Stage::Streaming if self.over_limit => Err(SendError::Limit),
+            Stage::Streaming if self.bodiless => Err(SendError::NoBody),
+            Stage::Streaming => Ok(()),
+        }
+    }
+
+    fn accept(&mut self, data: &[u8]) -> Result<usize, SendError> {
+        let fits = self.owed.unwrap_or(u64::MAX).min(data.len() as u64);
+        if fits > self.allowance {
+            self.over_limit = true;
+            return Err(SendError::Limit);
+        }
+        if let Some(owed) = &mut self.owed {
+            *owed -= fits;
+        }
+        self.allowance -= fits;
+        self.released = true;
+        if !self.headless {
+            self.buffer.extend_from_slice(&data[..fits as usize]);
+        }
+        if fits == 0 { Err(SendError::Length) } else { Ok(fits as usize) }
+    }
+}
+
+/// RFC 9110 sections 15.3.5 and 15.4.5: these never have content.
+fn allows_no_body(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+/// Takes out what belongs to the connection and not to the guest, and reads the declared length.
+fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
+    const OWNED: [HeaderName; 4] = [
+        header::TRANSFER_ENCODING,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::UPGRADE,
+    ];
+    for name in &OWNED {
+        headers.remove(name);
+    }
+    let is_close = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    if headers.contains_key(header::CONNECTION) {
+        let close = headers.get_all(header::CONNECTION).iter().any(is_close);
+        headers.remove(header::CONNECTION);
+        if close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    declared_length(headers)
+}
+
+fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
+    let mut declared = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or(SendError::Invalid)?;
+        if declared.is_some_and(|other| other != length) {
+            return Err(SendError::Invalid);
+        }
+        declared = Some(length);
+    }
+    if let Some(length) = declared {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(declared)
+}

@@ -1,0 +1,60 @@
+//! What a route points at: a guest, or one of the handlers that are built in.
+
+use std::sync::Arc;
+
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::body::Body;
+use crate::guest::Guest;
+
+mod files;
+
+pub use files::Files;
+
+/// What a route points at. Chosen when a deployment is built, never for a request.
+#[derive(Debug)]
+pub enum Handler {
+    /// Sandboxed wasm.
+    Guest(Arc<Guest>),
+    /// The same response for everybody.
+    Fixed(Fixed),
+    /// Static files.
+    Files(Files),
+}
+
+/// A response that is known at deploy time.
+#[derive(Debug)]
+pub struct Fixed {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: bytes::Bytes,
+}
+
+impl Fixed {
+    /// A response with this status, these header fields and this body.
+    pub fn new(
+        status: StatusCode,
+        headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+        body: impl Into<bytes::Bytes>,
+    ) -> Self {
+        let mut map = HeaderMap::new();
+        headers.into_iter().for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        Self { status, headers: map, body: body.into() }
+    }
+
+    /// A redirect to one place, without a body.
+    #[must_use]
+    pub fn redirect(status: StatusCode, location: HeaderValue) -> Self {
+        Self::new(status, [(LOCATION, location)], "")
+    }
+
+    pub(crate) fn response(&self) -> Response<Body> {
+        let mut response = Response::new(Body::full(self.body.clone()));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}

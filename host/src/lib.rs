@@ -1,0 +1,31 @@
+//! wasmux is net/http for WebAssembly: one program owns the listener, the keep-alive loop and the mux, and routes
+//! each matched pattern to a sandboxed wasm handler.
+//!
+//! The modules below stand in the order in which they are best read; `ARCHITECTURE.md` beside this crate is the map.
+
+// Start-up.
+pub mod builder;
+pub mod cli;
+pub mod config;
+pub mod deployment;
+pub mod telemetry;
+
+// The way in.
+pub mod connection;
+pub mod dispatch;
+pub mod handler;
+pub mod listener;
+pub mod server;
+
+// The guest.
+pub mod guest;
+
+// The way out.
+pub mod access_log;
+pub mod body;
+pub mod rescue;
+
+// Beside the path.
+pub mod drain;
+pub mod error;
+pub mod request_id;

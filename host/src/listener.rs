@@ -1,0 +1,226 @@
+//! A bound socket that accepts, and does not stop for anything.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::ListenAddr;
+use crate::guest::Peer;
+
+/// Connections that the kernel may hold for us.
+const BACKLOG: i32 = 4096;
+
+/// After a failed accept: from this pause, doubled each time, up to the next (Go: net/http.Server.Serve).
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: BoundSocket,
+}
+
+#[derive(Debug)]
+enum BoundSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a unix socket, removed with its listener.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Binds. A host name is resolved and its first address that works is used; an empty host means every interface,
+    /// IPv6 and IPv4.
+    ///
+    /// # Errors
+    /// With the address and what to do about it.
+    pub async fn bind(address: &ListenAddr) -> Result<Self, String> {
+        let socket = match address {
+            ListenAddr::Tcp(host, port) => bind_tcp(host, *port).await.map(BoundSocket::Tcp),
+            ListenAddr::Unix(path) => bind_unix(path).await,
+        };
+        socket.map(|socket| Self { socket }).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    "; stop the program that uses it, or choose another with --listen"
+                }
+                io::ErrorKind::PermissionDenied => "; ports below 1024 need the right to bind them",
+                io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+                _ => "",
+            };
+            format!("cannot listen on {address}: {error}{hint}")
+        })
+    }
+
+    /// The address as a URL, with the real port.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match &self.socket {
+            BoundSocket::Tcp(socket) => match socket.local_addr() {
+                Ok(address) => format!("http://{address}"),
+                Err(error) => format!("http://? ({error})"),
+            },
+            BoundSocket::Unix(_, file) => format!("http+unix://{}", file.0.display()),
+        }
+    }
+
+    /// The next connection. Errors are logged and waited out, never returned. Cancel safe.
+    pub async fn accept(&self) -> (Stream, Peer) {
+        let mut pause = BACKOFF_MIN;
+        loop {
+            let accepted = match &self.socket {
+                BoundSocket::Tcp(socket) => {
+                    socket.accept().await.and_then(|(stream, remote)| Stream::tcp(stream, remote))
+                }
+                BoundSocket::Unix(socket, _) => socket.accept().await.map(|(stream, _)| Stream::unix(stream)),
+            };
+            match accepted {
+                Ok(accepted) => return accepted,
+                // The client was gone before we took it: nothing is wrong with the listener.
+                Err(error) if is_of_the_client(&error) => {}
+                Err(error) => {
+                    tracing::error!(
+                        pause_ms = pause.as_millis() as u64,
+                        "accept failed, trying again: {error}"
+                    );
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | NotConnected)
+}
+
+async fn bind_tcp(host: &str, port: u16) -> io::Result<TcpListener> {
+    if host.is_empty() {
+        // One socket for both families; machines without IPv6 get the other one.
+        let any6 = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        return bind_address(any6).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
+            _ => bind_address(SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))),
+        });
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return bind_address(SocketAddr::new(ip, port));
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match bind_address(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for old connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.ip() == std::net::Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).await.is_err() {
+        // Nobody answers: a socket that an earlier run left behind.
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    Ok(BoundSocket::Unix(listener, SocketFile(path.to_owned())))
+}
+
+/// An accepted socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a unix domain socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn tcp(stream: TcpStream, remote: SocketAddr) -> io::Result<(Self, Peer)> {
+        // Guests stream small pieces; Nagle's algorithm would hold each back until the one before is acknowledged.
+        stream.set_nodelay(true)?;
+        let peer = Peer { remote: canonical(remote), local: canonical(stream.local_addr()?), scheme: "http" };
+        Ok((Self::Tcp(stream), peer))
+    }
+
+    fn unix(stream: UnixStream) -> (Self, Peer) {
+        (Self::Unix(stream), Peer { remote: "unix".to_owned(), local: "unix".to_owned(), scheme: "http" })
+    }
+}
+
+/// IPv4 clients of a socket for both families are shown as IPv4.
+fn canonical(address: SocketAddr) -> String {
+    SocketAddr::new(address.ip().to_canonical(), address.port()).to_string()
+}
+
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}

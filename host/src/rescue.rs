@@ -1,0 +1,124 @@
+//! Every response that no handler made: the one table from errors to statuses.
+//!
+//! A client gets a short sentence and the request id, never internals; the log has the rest.
+
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::{Method, Response, StatusCode};
+
+use crate::body::Body;
+use crate::error::{Error, Kind, Origin, chain};
+use crate::request_id::{self, RequestId};
+
+/// net/http's Error and NotFound say this too: browsers shall not guess at error texts.
+const NOSNIFF: (HeaderName, HeaderValue) =
+    (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+/// Seconds after which a client that was turned away may try again.
+const RETRY_AFTER_SECONDS: u16 = 1;
+
+/// The response to a request whose handler failed before its first byte.
+pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
+    let (status, sentence) = match error.kind() {
+        Kind::BadRequest => (StatusCode::BAD_REQUEST, "bad request"),
+        Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
+        // Nobody reads this one; it only ends the exchange in an orderly way.
+        Kind::ClientGone => (StatusCode::BAD_REQUEST, "the client went away"),
+        Kind::Trapped | Kind::BadResponse | Kind::ResponseTooLarge => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
+        }
+        Kind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long"),
+        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "too busy, try again later"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
+    };
+    let mut response = text(status, format!("{sentence} (request {id})\n"), id);
+    match error.kind() {
+        Kind::Overloaded => {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        }
+        // What follows on this connection is the rest of a body that nobody will read.
+        Kind::BodyTooLarge => {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// Writes the error to the log: loud when a guest or we failed, quiet when a client did.
+pub(crate) fn report(error: &Error, handler: &str, id: &RequestId) {
+    let (reason, request_id, chain) = (error.kind().name(), id.as_str(), chain(error));
+    match error.kind().origin() {
+        Origin::Client => tracing::debug!(handler, request_id, reason, "{chain}"),
+        Origin::Guest => tracing::error!(handler, request_id, reason, "{chain}"),
+        Origin::Host => tracing::error!(handler, request_id, reason, "{chain}"),
+    }
+}
+
+/// No pattern matches.
+pub(crate) fn not_found(id: &RequestId) -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned(), id)
+}
+
+/// Patterns match, but for other methods.
+pub(crate) fn method_not_allowed(allow: &str, id: &RequestId) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n".to_owned(), id);
+    if let Ok(allow) = HeaderValue::from_str(allow) {
+        response.headers_mut().insert(ALLOW, allow);
+    }
+    response
+}
+
+/// A target or Host field that cannot be used; the connection is not to be trusted any further.
+pub(crate) fn bad_request(id: &RequestId) -> Response<Body> {
+    let mut response = text(StatusCode::BAD_REQUEST, "400 Bad Request\n".to_owned(), id);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The mux's redirect to the clean path or the one with a slash (Go: net/http.Redirect).
+pub(crate) fn redirect(location: &str, method: &Method, id: &RequestId) -> Response<Body> {
+    let Ok(value) = HeaderValue::from_str(location) else { return not_found(id) };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, value);
+    if *method == Method::GET || *method == Method::HEAD {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    }
+    if *method == Method::GET {
+        let link = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escape_html(location));
+        *response.body_mut() = Body::full(link);
+    }
+    response
+}
+
+/// `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
+pub(crate) fn options_server() -> Response<Body> {
+    Response::new(Body::empty())
+}
+
+fn text(status: StatusCode, body: String, id: &RequestId) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.extend([NOSNIFF]);
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(request_id::HEADER, id);
+    }
+    response
+}
+
+fn escape_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,86 @@
+//! The composition root: bound listeners, their connections, and the way down.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::config::ServerConfig;
+use crate::connection::Connections;
+use crate::dispatch::Dispatcher;
+use crate::drain::{Drain, Guard, Phase};
+use crate::listener::Listener;
+
+/// Listeners that are bound and accept nothing yet.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    config: ServerConfig,
+}
+
+impl Server {
+    /// Binds every address, or none.
+    ///
+    /// # Errors
+    /// A sentence for each address that cannot be bound.
+    pub async fn bind(config: ServerConfig) -> Result<Self, Vec<String>> {
+        let (mut listeners, mut errors) = (Vec::new(), Vec::new());
+        for address in &config.listen {
+            match Listener::bind(address).await {
+                Ok(listener) => listeners.push(listener),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(Self { listeners, config }) } else { Err(errors) }
+    }
+
+    /// The URL of each listener, with real ports.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        self.listeners.iter().map(Listener::url)
+    }
+
+    /// Serves until `drain` is under way and every connection has ended; after `shutdown_timeout` those that are left are cut.
+    pub async fn run(self, dispatcher: Dispatcher, drain: &Drain) {
+        let shutdown_timeout = self.config.shutdown_timeout;
+        let permits = Arc::new(Semaphore::new(self.config.max_connections));
+        let connections = Arc::new(Connections::new(dispatcher, self.config));
+        let mut accepting = JoinSet::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(listener, Arc::clone(&connections), Arc::clone(&permits), drain.guard()));
+        }
+        accepting.join_all().await;
+        if tokio::time::timeout(shutdown_timeout, drain.finished()).await.is_err() {
+            tracing::warn!(
+                connections = drain.at_work(),
+                "`shutdown_timeout` has passed, closing what is left"
+            );
+            drain.advance(Phase::Closing);
+            drain.finished().await;
+        }
+    }
+}
+
+/// Accepts until the drain begins. A connection's permit is taken before it is accepted, so that beyond
+/// `max_connections` clients wait in the kernel's queue.
+async fn accept(
+    listener: Listener,
+    connections: Arc<Connections>,
+    permits: Arc<Semaphore>,
+    mut guard: Guard,
+) {
+    loop {
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, (stream, peer)) = tokio::select! {
+            next = next => next,
+            () = guard.reached(Phase::Draining) => return,
+        };
+        let connection = Arc::clone(&connections).serve(stream, peer, guard.clone());
+        tokio::spawn(async move {
+            connection.await;
+            drop(permit); // the listener may accept one more
+        });
+    }
+}

@@ -1,0 +1,1 @@
+//! Example crates, built once for all tests by the real `wasmux build`.

@@ -1,0 +1,199 @@
+//! A folder with a routes.toml and the real `wasmux` run in it, alone or as a server on free ports.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::client::{Conn, Response};
+use super::lines::Lines;
+
+/// Compiled guests are kept here for all tests, and for the next run.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+
+/// For commands that end by themselves; some compile crates.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(300);
+
+/// The program under test, with nothing in its environment that would change what it does.
+pub(crate) fn wasmux(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasmux"));
+    command.current_dir(folder).env_remove("WASMUX_LOG").env("XDG_CACHE_HOME", CACHE).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end; it must not take for ever.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (pid, (sender, receiver)) = (child.id(), channel());
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    receiver.recv_timeout(COMMAND_DEADLINE).unwrap_or_else(|_| {
+        kill(pid, "KILL");
+        panic!("{command:?} does not end")
+    })
+}
+
+/// Sends a signal; the shell can do that without unsafe code.
+fn kill(pid: u32, signal: &str) {
+    let command = format!("kill -s {signal} {pid}");
+    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+}
+
+/// A temporary folder with a routes.toml.
+pub(crate) struct Site {
+    folder: TempDir,
+    log_level: &'static str,
+    listeners: usize,
+}
+
+impl Site {
+    /// A folder with this routes.toml. `serve` listens on a free port unless the text says where.
+    pub(crate) fn new(routes: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("wasmux-").tempdir().unwrap();
+        let site = Self { folder, log_level: "info", listeners: 1 };
+        site.file("routes.toml", routes)
+    }
+
+    /// Adds a file; folders above it are made.
+    pub(crate) fn file(self, name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+        self
+    }
+
+    /// Adds the fixture `tests/guests/NAME.wat` as `NAME.wat`, without its folder.
+    pub(crate) fn guest(self, name: &str) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(format!("{name}.wat"));
+        let text = std::fs::read(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
+        let file = Path::new(&format!("{name}.wat")).file_name().unwrap().to_str().unwrap().to_owned();
+        self.file(&file, text)
+    }
+
+    /// The value of `WASMUX_LOG`.
+    pub(crate) fn log_level(mut self, level: &'static str) -> Self {
+        self.log_level = level;
+        self
+    }
+
+    /// How many listeners the text names.
+    pub(crate) fn listeners(mut self, count: usize) -> Self {
+        self.listeners = count;
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs `wasmux` in the folder to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        finish(wasmux(self.folder.path()).args(args))
+    }
+
+    /// As [`Self::run`], with this standard input.
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Output {
+        std::fs::write(self.path("stdin"), input).unwrap();
+        let input = std::fs::File::open(self.path("stdin")).unwrap();
+        finish(wasmux(self.folder.path()).args(args).stdin(input))
+    }
+
+    /// Starts `wasmux serve` and waits until it listens.
+    pub(crate) fn serve(self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// As [`Self::serve`], with further arguments.
+    pub(crate) fn serve_with(self, args: &[&str]) -> Server {
+        let mut command = wasmux(self.folder.path());
+        command.arg("serve").args(args).env("WASMUX_LOG", self.log_level);
+        let text = std::fs::read_to_string(self.path("routes.toml")).unwrap_or_default();
+        if !text.contains("listen =") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        Server::start(command, self)
+    }
+}
+
+/// A running `wasmux serve`, killed when dropped; a test that panics shows its log.
+pub(crate) struct Server {
+    child: Child,
+    urls: Vec<String>,
+    /// Standard error: the program's log.
+    pub(crate) log: Lines,
+    /// Standard output: the addresses, then the access log.
+    pub(crate) out: Lines,
+    /// The folder it runs in.
+    pub(crate) site: Site,
+}
+
+impl Server {
+    fn start(mut command: Command, site: Site) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = Lines::collect(child.stdout.take().unwrap());
+        let log = Lines::collect(child.stderr.take().unwrap());
+        // From here on a panic must kill the child and show its log.
+        let mut server = Self { child, urls: Vec::new(), log, out, site };
+        let lines = server.out.wait_for_many("listening on ", server.site.listeners);
+        server.urls = lines.iter().map(|line| line["listening on ".len()..].to_owned()).collect();
+        server
+    }
+
+    /// The URLs of all listeners.
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// The address of the first TCP listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let mut addresses = self.urls.iter().filter_map(|url| url.strip_prefix("http://"));
+        addresses.next().unwrap().parse().unwrap()
+    }
+
+    /// A connection to the first TCP listener.
+    pub(crate) fn connect(&self) -> Conn {
+        Conn::tcp(self.address())
+    }
+
+    /// Sends a request and reads its response, on a connection of its own.
+    pub(crate) fn request(&self, method: &str, target: &str, fields: &[&str], body: &[u8]) -> Response {
+        let mut conn = self.connect();
+        conn.request(method, target, fields, body);
+        conn.response()
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.request("GET", target, &[], b"")
+    }
+
+    /// Sends a signal: `TERM`, `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        kill(self.child.id(), name);
+    }
+
+    /// Waits for the program's end; fails when it does not come.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.out.wait_for_end();
+        self.log.wait_for_end();
+        self.child.wait().unwrap()
+    }
+
+    /// Memory that is resident now, in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of wasmux\n{}\n---", self.log.all().join("\n"));
+        }
+    }
+}
