@@ -109,7 +109,8 @@ fn targets_and_methods() {
     assert_eq!(server.get("/%zz").status, 400, "a bad escape");
     let long = server.get(&format!("/{}", "a".repeat(60_000)));
     assert_eq!(long.text(), "root\n");
-    for broken in ["GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n", "x\r\n\r\n"] {
+    for broken in ["GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n", "x\r\n\r\n"]
+    {
         let mut conn = server.connect();
         conn.send(broken);
         assert_eq!(conn.response().status, 400, "{broken:?}");

@@ -95,7 +95,8 @@ fn http2_both_ways() {
 
 #[test]
 fn http2_breaks_off_with_a_reset() {
-    let routes = "[handlers.t]\nwasm = \"ticks.wat\"\nlimits = { timeout = \"300ms\" }\n[routes]\n\"/\" = \"t\"\n";
+    let routes =
+        "[handlers.t]\nwasm = \"ticks.wat\"\nlimits = { timeout = \"300ms\" }\n[routes]\n\"/\" = \"t\"\n";
     let server = Site::new(routes).guest("ticks").serve();
     http2::run(async {
         let (client, _) = http2::connect(server.address()).await;
@@ -201,7 +202,7 @@ fn a_client_that_never_reads_is_cut_at_the_deadline() {
         instances = 1
         [handlers.flood]
         wasm = "flood.wat"
-        limits = { timeout = "500ms" }
+        limits = { timeout = "2s" }
         [handlers.read]
         wasm = "read.wat"
         [routes]

@@ -122,7 +122,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// As `Display` of an [`io::Error`], less the system's own text for its code: that, too, is much code for a small guest.
+/// As `Display` of an [`io::Error`], less the system's text for its code: that, too, is much code for a small guest.
 fn write_io(f: &mut fmt::Formatter<'_>, error: &io::Error) -> fmt::Result {
     match (error.get_ref(), error.raw_os_error()) {
         (Some(inner), _) => write!(f, ": {inner}"),

@@ -39,7 +39,7 @@ pub(crate) trait Exchange: Clone {
     fn response_trailers(&self, fields: &[u8]) -> Result<(), Errno>;
     /// Whether the client has gone away.
     fn client_gone(&self) -> bool;
-    /// Breaks a response off that has begun. For a guest this is the end.
+    /// Breaks a response off that has begun, once the handler has returned.
     fn break_off(&self);
 }
 

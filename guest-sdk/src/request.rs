@@ -271,7 +271,7 @@ impl Request {
     }
 }
 
-/// The bytes as text, empty if they are not. The host sends ASCII or UTF-8 for all but path values (ABI.md section 3.1).
+/// The bytes as text, empty if they are not. All but path values are ASCII or UTF-8 (ABI.md section 3.1).
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap_or_default()
 }

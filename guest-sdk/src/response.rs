@@ -26,7 +26,7 @@ pub(crate) const BUFFER_BYTES: usize = 2048;
 /// - The first write fixes the head: the status is `200` unless [`write_header`](Self::write_header) was called
 ///   before, and headers changed later are not sent (but see *trailers*).
 /// - A finished body of at most 2048 bytes gets a `Content-Length`; a longer or flushed one is streamed while the
-///   handler runs. [`flush`](Write::flush) sends what there is; a `Content-Length` header makes a stream of known length.
+///   handler runs. [`flush`](Write::flush) sends what there is; with a `Content-Length` header, the length is known.
 /// - Without a `Content-Type` header, the type is guessed from the first block ([`detect_content_type`]), except when
 ///   there is a `Content-Encoding` or the first byte came after a flush.
 /// - *Trailers*: name them in a `Trailer` header before the head is fixed, and set them in
@@ -277,7 +277,8 @@ impl ResponseWriter {
         if self.is_started {
             return self.link.break_off();
         }
-        let text = [error.message(), "\n"].concat();
+        let mut text = String::from(error.message());
+        text.push('\n');
         let mut block = FieldBlock::new();
         block.push(b"content-type", b"text/plain; charset=utf-8");
         block.push(b"x-content-type-options", b"nosniff");

@@ -79,6 +79,7 @@ mod guest {
         fn response_write(buf: *const u8, len: usize) -> i32;
         safe fn response_flush() -> i32;
         fn response_trailers(fields: *const u8, fields_len: usize) -> i32;
+        safe fn response_abort();
         safe fn client_gone() -> i32;
     }
 
@@ -147,8 +148,7 @@ mod guest {
         }
 
         fn break_off(&self) {
-            // The host breaks off the response of a guest that traps (ABI.md section 2, rule 7).
-            std::process::abort()
+            response_abort();
         }
     }
 

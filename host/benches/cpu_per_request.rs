@@ -49,8 +49,16 @@ struct Row {
 
 const ROWS: [Row; 3] = [
     Row { name: "native hyper", path: "/hello/x", routes: None },
-    Row { name: "wasmux respond", path: "/healthz", routes: Some("\"/healthz\" = { respond = \"Hello, World!\\n\" }") },
-    Row { name: "wasmux hello, fresh instance", path: "/hello/World", routes: Some("\"GET /hello/{name}\" = \"hello\"") },
+    Row {
+        name: "wasmux respond",
+        path: "/healthz",
+        routes: Some("\"/healthz\" = { respond = \"Hello, World!\\n\" }"),
+    },
+    Row {
+        name: "wasmux hello, fresh instance",
+        path: "/hello/World",
+        routes: Some("\"GET /hello/{name}\" = \"hello\""),
+    },
 ];
 
 fn main() {
@@ -145,8 +153,12 @@ fn build_hello() -> PathBuf {
 }
 
 fn pin(pid: u32, core: usize) {
-    let pinned = Command::new("taskset").args(["-a", "-p", "-c", &core.to_string(), &pid.to_string()]).output();
-    assert!(pinned.is_ok_and(|output| output.status.success()), "taskset (util-linux) pins process {pid} to core {core}");
+    let pinned =
+        Command::new("taskset").args(["-a", "-p", "-c", &core.to_string(), &pid.to_string()]).output();
+    assert!(
+        pinned.is_ok_and(|output| output.status.success()),
+        "taskset (util-linux) pins process {pid} to core {core}"
+    );
 }
 
 /// User and system time of all threads of a process.
@@ -194,7 +206,10 @@ fn run_load(address: SocketAddr, path: &str, length: Duration) -> u64 {
 
 /// Every row answers with a text that ends in a line feed behind the blank line.
 fn is_complete(answer: &[u8]) -> bool {
-    answer.windows(4).position(|four| four == b"\r\n\r\n").is_some_and(|at| answer.len() > at + 4 && answer.ends_with(b"\n"))
+    answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .is_some_and(|at| answer.len() > at + 4 && answer.ends_with(b"\n"))
 }
 
 /// The yardstick: hyper as its documentation shows it, on one thread.

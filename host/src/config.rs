@@ -67,7 +67,8 @@ impl Config {
         let root = document.get_ref();
         for error in &errors {
             let span = error.span().unwrap_or_default();
-            let (kind, message) = syntax_problem(error.message(), text.get(span.clone()).unwrap_or_default(), root);
+            let (kind, message) =
+                syntax_problem(error.message(), text.get(span.clone()).unwrap_or_default(), root);
             problems.add(kind, &span, message);
         }
         let table = Table::new("the file", root, &problems);

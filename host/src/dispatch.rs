@@ -33,8 +33,7 @@ impl Dispatcher {
     /// Answers one request. Never fails: every error has a response.
     pub async fn call(&self, peer: &Arc<Peer>, request: Request<HyperBody>) -> Response<Recorded> {
         let id = self.ids.assign(request.headers());
-        let mut record =
-            self.access_log.as_ref().map(|log| Record::new(log.clone(), &request, peer, &id));
+        let mut record = self.access_log.as_ref().map(|log| Record::new(log.clone(), &request, peer, &id));
         let (response, route) = self.answer(peer, request, &id).await;
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);

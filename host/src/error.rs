@@ -19,6 +19,8 @@ pub enum Kind {
     ClientGone,
     /// The guest trapped.
     Trapped,
+    /// The guest broke its response off on purpose.
+    Aborted,
     /// The guest's response does not keep its own promises, such as a Content-Length.
     BadResponse,
     /// The response body is longer than the handler's `response_body` limit.
@@ -48,7 +50,9 @@ impl Kind {
     pub const fn origin(self) -> Origin {
         match self {
             Self::BadRequest | Self::BodyTooLarge | Self::ClientGone => Origin::Client,
-            Self::Trapped | Self::BadResponse | Self::ResponseTooLarge | Self::Deadline => Origin::Guest,
+            Self::Trapped | Self::Aborted | Self::BadResponse | Self::ResponseTooLarge | Self::Deadline => {
+                Origin::Guest
+            }
             Self::Overloaded | Self::Internal => Origin::Host,
         }
     }
@@ -61,6 +65,7 @@ impl Kind {
             Self::BodyTooLarge => "body-too-large",
             Self::ClientGone => "client-gone",
             Self::Trapped => "trapped",
+            Self::Aborted => "aborted",
             Self::BadResponse => "bad-response",
             Self::ResponseTooLarge => "response-too-large",
             Self::Deadline => "deadline",
@@ -103,6 +108,7 @@ impl fmt::Display for Error {
             Kind::BodyTooLarge => "the request body is larger than the handler's `request_body` limit",
             Kind::ClientGone => "the client went away",
             Kind::Trapped => "the guest trapped",
+            Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",
             Kind::ResponseTooLarge => "the response body is larger than the handler's `response_body` limit",
             Kind::Deadline => "the handler's `timeout` has passed",

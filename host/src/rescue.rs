@@ -23,7 +23,7 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
         // Nobody reads this one; it only ends the exchange in an orderly way.
         Kind::ClientGone => (StatusCode::BAD_REQUEST, "the client went away"),
-        Kind::Trapped | Kind::BadResponse | Kind::ResponseTooLarge => {
+        Kind::Trapped | Kind::Aborted | Kind::BadResponse | Kind::ResponseTooLarge => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         }
         Kind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long"),
@@ -48,6 +48,10 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
 pub(crate) fn report(error: &Error, handler: &str, id: &RequestId) {
     let (reason, request_id, chain) = (error.kind().name(), id.as_str(), chain(error));
     match error.kind().origin() {
+        // The guest meant it, and has said why if it wanted to.
+        Origin::Guest if error.kind() == Kind::Aborted => {
+            tracing::debug!(handler, request_id, reason, "{chain}")
+        }
         Origin::Client => tracing::debug!(handler, request_id, reason, "{chain}"),
         Origin::Guest => tracing::error!(handler, request_id, reason, "{chain}"),
         Origin::Host => tracing::error!(handler, request_id, reason, "{chain}"),

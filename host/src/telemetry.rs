@@ -19,6 +19,9 @@ pub fn start() -> Result<(), String> {
         .map_err(|error| {
             format!("{LEVEL_VARIABLE}: {error}; write a level such as `info` or `warn,guest=debug`")
         })?;
+    // wasmtime-wasi opens a span for each call of a guest, which would stand in every line that the guest prints.
+    let no_wasi_spans = "wasmtime_wasi=warn".parse().map_err(|error| format!("{LEVEL_VARIABLE}: {error}"))?;
+    let filter = filter.add_directive(no_wasi_spans);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

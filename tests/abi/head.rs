@@ -98,8 +98,13 @@ fn a_full_request() {
     assert_eq!((values[1].1.as_slice(), values[2].1.as_slice()), (&b"a/b"[..], "x/é/y".as_bytes()));
     let pair = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let mut headers = head.fields(128);
-    let repeated: Vec<_> = headers.iter().filter(|(name, _)| name == "x-b").map(|(_, value)| value.clone()).collect();
-    assert_eq!(repeated, [b"2".to_vec(), "é\tz".as_bytes().to_vec()], "repeated fields stay apart and in order");
+    let repeated: Vec<_> =
+        headers.iter().filter(|(name, _)| name == "x-b").map(|(_, value)| value.clone()).collect();
+    assert_eq!(
+        repeated,
+        [b"2".to_vec(), "é\tz".as_bytes().to_vec()],
+        "repeated fields stay apart and in order"
+    );
     headers.retain(|(name, _)| name != "x-b");
     assert_eq!(
         headers,
@@ -137,8 +142,9 @@ fn lengths_and_queries() {
 #[test]
 fn other_forms_of_targets_and_protocols() {
     let server = caller();
-    let (head, _) =
-        head_of(&server, |script| format!("GET http://other.test/call/{script}?x HTTP/1.1\r\nHost: h\r\n\r\n"));
+    let (head, _) = head_of(&server, |script| {
+        format!("GET http://other.test/call/{script}?x HTTP/1.1\r\nHost: h\r\n\r\n")
+    });
     assert_eq!(head.text(48), "other.test", "the target's authority, not the Host field");
     assert!(head.text(56).starts_with("http://other.test/call/"), "{}", head.text(56));
     assert!(head.text(56).ends_with("?x"), "{}", head.text(56));

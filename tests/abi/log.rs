@@ -31,7 +31,9 @@ fn levels_are_taken_as_the_nearest() {
 #[test]
 fn enabled_says_what_would_be_written() {
     let enabled = || (0..=6).fold(Script::new(), |script, level| script.raw(Op::Enabled, &[level]));
-    for (level, results) in [("info", "1 1 1 1 0 0 0"), ("warn,guest=info", "1 1 1 1 0 0 0"), ("guest=trace", "1 1 1 1 1 1 1")] {
+    for (level, results) in
+        [("info", "1 1 1 1 0 0 0"), ("warn,guest=info", "1 1 1 1 0 0 0"), ("guest=trace", "1 1 1 1 1 1 1")]
+    {
         let server = caller_with_log(level);
         let call = Call::new(&server, enabled());
         call.send(b"");

@@ -15,17 +15,37 @@ fn refused() -> Vec<(&'static str, String, &'static str)> {
         ("no-handler", MEMORY.to_owned(), "does not export `serve_http`"),
         ("no-memory", HANDLER.to_owned(), "does not export its linear memory as `memory`"),
         ("memory-name", format!(r#"(memory (export "mem") 1) {HANDLER}"#), "linear memory as `memory`"),
-        ("memory-kind", format!(r#"(func (export "memory")) (memory 1) {HANDLER}"#), "linear memory as `memory`"),
-        ("handler-kind", format!(r#"{MEMORY} (global (export "serve_http") i32 (i32.const 0))"#), "`serve_http`"),
-        ("takes", format!(r#"{MEMORY} (func (export "serve_http") (param i32))"#), "must be a function () -> ()"),
+        (
+            "memory-kind",
+            format!(r#"(func (export "memory")) (memory 1) {HANDLER}"#),
+            "linear memory as `memory`",
+        ),
+        (
+            "handler-kind",
+            format!(r#"{MEMORY} (global (export "serve_http") i32 (i32.const 0))"#),
+            "`serve_http`",
+        ),
+        (
+            "takes",
+            format!(r#"{MEMORY} (func (export "serve_http") (param i32))"#),
+            "must be a function () -> ()",
+        ),
         (
             "returns",
             format!(r#"{MEMORY} (func (export "serve_http") (result i32) i32.const 0)"#),
             "must be a function () -> ()",
         ),
-        ("initialize", format!(r#"{ok} (func (export "_initialize") (param i32))"#), "export `_initialize` must be"),
+        (
+            "initialize",
+            format!(r#"{ok} (func (export "_initialize") (param i32))"#),
+            "export `_initialize` must be",
+        ),
         ("command", format!(r#"{ok} (func (export "_start"))"#), "exports `_start`"),
-        ("unknown-module", format!(r#"(import "env" "f" (func)) {ok}"#), "imports `env` `f`, which nobody provides"),
+        (
+            "unknown-module",
+            format!(r#"(import "env" "f" (func)) {ok}"#),
+            "imports `env` `f`, which nobody provides",
+        ),
         (
             "unknown-function",
             format!(r#"(import "wasmux:http/1" "nothing" (func)) {ok}"#),
@@ -54,7 +74,11 @@ fn refused() -> Vec<(&'static str, String, &'static str)> {
         ("memory64", format!(r#"(memory (export "memory") i64 1) {HANDLER}"#), "not valid WebAssembly"),
         ("two-memories", format!("{ok} (memory 1)"), "not valid WebAssembly"),
         ("shared-memory", format!(r#"(memory (export "memory") 1 1 shared) {HANDLER}"#), "memory"),
-        ("too-big", format!(r#"(memory (export "memory") 1025) {HANDLER}"#), "but its `memory` limit is 65536 KiB"),
+        (
+            "too-big",
+            format!(r#"(memory (export "memory") 1025) {HANDLER}"#),
+            "but its `memory` limit is 65536 KiB",
+        ),
         ("invalid", format!("{ok} (func (result i32))"), "not valid WebAssembly"),
         ("text", format!("{ok} (func"), "not valid WebAssembly"),
     ]
@@ -89,7 +113,8 @@ fn what_cannot_be_run_is_refused_with_a_sentence() {
 
 #[test]
 fn components_are_named_as_such() {
-    let site = Site::new("[handlers.c]\nwasm = \"c.wat\"\n[routes]\n\"/\" = \"c\"\n").file("c.wat", "(component)");
+    let site =
+        Site::new("[handlers.c]\nwasm = \"c.wat\"\n[routes]\n\"/\" = \"c\"\n").file("c.wat", "(component)");
     let output = site.run(&["check", "--json"]);
     let problems: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(problems.len(), 1, "{problems:#?}");

@@ -15,7 +15,8 @@ fn chunked(call: Call<'_>) -> Call<'_> {
 fn reads_to_the_end_and_stays_there() {
     let server = caller();
     let script = read(4).raw(Op::RequestRead, &[SCRATCH + 4, 0]).raw(Op::RequestRead, &[SCRATCH + 4, 100]);
-    let script = script.raw(Op::RequestRead, &[SCRATCH, 9]).raw(Op::RequestRead, &[SCRATCH, 9]).show(SCRATCH, 10);
+    let script =
+        script.raw(Op::RequestRead, &[SCRATCH, 9]).raw(Op::RequestRead, &[SCRATCH, 9]).show(SCRATCH, 10);
     let call = Call::new(&server, script).method("POST");
     let response = call.send(b"0123456789");
     assert_eq!((response.text().as_str(), call.results().as_str()), ("0123456789", "4 0 6 0 0 0"));
@@ -36,7 +37,8 @@ fn reads_to_the_end_and_stays_there() {
 #[test]
 fn writes_only_what_it_read() {
     let server = caller();
-    let script = Script::new().raw(Op::Fill, &[SCRATCH, b'.'.into(), 12]).raw(Op::RequestRead, &[SCRATCH + 2, 5]);
+    let script =
+        Script::new().raw(Op::Fill, &[SCRATCH, b'.'.into(), 12]).raw(Op::RequestRead, &[SCRATCH + 2, 5]);
     let call = Call::new(&server, script.show(SCRATCH, 12)).method("POST");
     assert_eq!(call.send(b"abcdefgh").text(), "..abcde.....");
 }
@@ -93,7 +95,10 @@ fn trailers_come_after_the_end() {
     let trailers = |ptr, len| Script::new().raw(Op::RequestTrailers, &[ptr, len]);
     let body = b"3\r\nabc\r\n0\r\nX-Sum: 42\r\nX-Sum: 43\r\n\r\n";
 
-    let call = chunked(Call::new(&server, trailers(SCRATCH, 99).raw(Op::RequestRead, &[SCRATCH, 9]).raw(Op::RequestTrailers, &[SCRATCH, 99])));
+    let call = chunked(Call::new(
+        &server,
+        trailers(SCRATCH, 99).raw(Op::RequestRead, &[SCRATCH, 9]).raw(Op::RequestTrailers, &[SCRATCH, 99]),
+    ));
     call.send(body);
     assert_eq!(call.results(), "-2 3 -2", "the end was not reached yet");
 
@@ -101,7 +106,8 @@ fn trailers_come_after_the_end() {
     let wanted = super::script::block(&[("x-sum", "42"), ("x-sum", "43")]);
     let size = wanted.len() as u32;
     let script = Script::new().read_all().raw(Op::Fill, &[SCRATCH, b'.'.into(), 64]);
-    let script = script.raw(Op::RequestTrailers, &[SCRATCH, size - 1]).raw(Op::RequestTrailers, &[SCRATCH, 0]);
+    let script =
+        script.raw(Op::RequestTrailers, &[SCRATCH, size - 1]).raw(Op::RequestTrailers, &[SCRATCH, 0]);
     let call = chunked(Call::new(&server, script.clone().show(SCRATCH, 64)).field("TE: trailers"));
     assert_eq!(call.send(body).text(), ".".repeat(64));
     assert_eq!(call.results(), format!("3 0 {size} {size} 0"));
@@ -110,7 +116,8 @@ fn trailers_come_after_the_end() {
     let call = chunked(Call::new(&server, script));
     assert_eq!(call.send(body).body, [&wanted[..], b".."].concat());
 
-    let script = Script::new().read_all().raw(Op::Fill, &[SCRATCH, 1, 6]).raw(Op::RequestTrailers, &[SCRATCH, 6]);
+    let script =
+        Script::new().read_all().raw(Op::Fill, &[SCRATCH, 1, 6]).raw(Op::RequestTrailers, &[SCRATCH, 6]);
     let call = Call::new(&server, script.show(SCRATCH, 6)).method("POST");
     assert_eq!(call.send(b"abc").body, [0, 0, 0, 0, 1, 1], "no trailers: a block of no fields");
     assert_eq!(call.results(), "3 0 4 0");

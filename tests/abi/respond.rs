@@ -138,12 +138,26 @@ fn respond_to_head_keeps_the_length() {
     conn.request("HEAD", &format!("/call/{}", respond(200, &[], "12345").encode()), &[], b"");
     let second = conn.response();
     assert_eq!(second.header("content-length"), Some("5"), "{second:?}");
-    conn.request("GET", &format!("/call/{}", respond(304, &[("Content-Length", "99")], "").encode()), &[], b"");
+    conn.request(
+        "GET",
+        &format!("/call/{}", respond(304, &[("Content-Length", "99")], "").encode()),
+        &[],
+        b"",
+    );
     let third = conn.response();
     assert_eq!((third.status, third.complete), (304, true), "{third:?}");
-    conn.request("HEAD", &format!("/call/{}", respond(200, &[("Content-Length", "99")], "12345").encode()), &[], b"");
+    conn.request(
+        "HEAD",
+        &format!("/call/{}", respond(200, &[("Content-Length", "99")], "12345").encode()),
+        &[],
+        b"",
+    );
     let fourth = conn.response();
-    assert_eq!(fourth.header("content-length"), Some("99"), "a given length is kept, whatever the body: {fourth:?}");
+    assert_eq!(
+        fourth.header("content-length"),
+        Some("99"),
+        "a given length is kept, whatever the body: {fourth:?}"
+    );
     conn.request("GET", &format!("/call/{}", respond(200, &[], "last").encode()), &[], b"");
     assert_eq!(conn.response().text(), "last", "the connection goes on after bodiless answers");
 }
@@ -189,7 +203,10 @@ fn malformed_blocks_trap() {
         [shorter, &longer, &more, &fewer, &huge, &wraps, &count, &[0], &[0, 0, 0], &[0, 0, 0, 0, 0]];
     let mut cases = Vec::new();
     for bytes in blocks {
-        cases.push(("response_start: the lengths", Script::new().with_bytes(Op::ResponseStart, &[200], bytes)));
+        cases.push((
+            "response_start: the lengths",
+            Script::new().with_bytes(Op::ResponseStart, &[200], bytes),
+        ));
         let interim = Script::new().with_bytes(Op::ResponseInterim, &[103], bytes);
         cases.push(("response_interim: the lengths", interim));
         let trailers = Script::new().start(200, &[]).with_bytes(Op::ResponseTrailers, &[], bytes);
@@ -220,7 +237,13 @@ fn interim_is_checked_and_left_out() {
             ("bad value", then(Script::new().interim(103, &[("a", "\n")])), "-3 0", 200, "final"),
             ("after the response", Script::new().respond(200, &[], "x").interim(103, &[]), "0 -2", 200, "x"),
             ("after the start", Script::new().start(200, &[]).interim(103, &[]), "0 -2", 200, ""),
-            ("too long", then(Script::new().raw(Op::ResponseInterim, &[103, SCRATCH, 65_537])), "-4 0", 200, "final"),
+            (
+                "too long",
+                then(Script::new().raw(Op::ResponseInterim, &[103, SCRATCH, 65_537])),
+                "-4 0",
+                200,
+                "final",
+            ),
         ],
     );
 }

@@ -36,7 +36,8 @@ fn start_checks_like_respond() {
     let too_long = Script::new().raw(Op::ResponseStart, &[200, SCRATCH, 65_537]);
     let (script, len) = Script::new().many_fields(501);
     let too_many = script.raw(Op::ResponseStart, &[200, SCRATCH, len]);
-    let mut cases = vec![("beyond 64 KiB", too_long, "-4", 200, ""), ("501 fields", too_many, "0 0 -4", 200, "")];
+    let mut cases =
+        vec![("beyond 64 KiB", too_long, "-4", 200, ""), ("501 fields", too_many, "0 0 -4", 200, "")];
     for status in [0, 99, 100, 199, 1000, 65_736, u32::MAX] {
         cases.push(("status", Script::new().start(status, &[]).start(201, &[]), "-3 0", 201, ""));
     }
@@ -130,7 +131,11 @@ fn head_drops_the_body() {
     conn.response();
     conn.request("GET", "/call/nothing%00", &["Connection: close"], b"");
     let raw = conn.rest();
-    assert!(raw.starts_with(b"HTTP/1.1 "), "bytes of the body were sent: {:?}", String::from_utf8_lossy(&raw));
+    assert!(
+        raw.starts_with(b"HTTP/1.1 "),
+        "bytes of the body were sent: {:?}",
+        String::from_utf8_lossy(&raw)
+    );
 }
 
 #[test]
@@ -199,7 +204,8 @@ fn trailers_go_where_http1_allows_them() {
 fn a_guest_that_finishes_sees_that_the_client_is_gone() {
     let server = caller();
     let script = start(&[]).flush().raw(Op::WaitGone, &[]).raw(Op::ClientGone, &[]);
-    let script = script.raw(Op::RequestRead, &[SCRATCH, 9]).write("x").flush().raw(Op::RequestRead, &[SCRATCH, 0]);
+    let script =
+        script.raw(Op::RequestRead, &[SCRATCH, 9]).write("x").flush().raw(Op::RequestRead, &[SCRATCH, 0]);
     let call = Call::new(&server, script).at("finish");
     let mut conn = server.connect();
     let id = format!("X-Request-Id: {}", call.id);

@@ -45,7 +45,8 @@ fn http_1_0() {
     }
 
     // Without chunks, the end of a stream is the end of the connection.
-    let streaming = Site::new("[handlers.e]\nwasm = \"echo.wat\"\n[routes]\n\"/\" = \"e\"\n").guest("echo").serve();
+    let streaming =
+        Site::new("[handlers.e]\nwasm = \"echo.wat\"\n[routes]\n\"/\" = \"e\"\n").guest("echo").serve();
     let mut conn = streaming.connect();
     conn.send("POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello");
     let response = conn.response();
@@ -115,7 +116,9 @@ fn heads_that_are_too_slow() {
     let site =
         Site::new("[server]\nread_header_timeout = \"300ms\"\n[routes]\n\"/\" = { respond = \"ok\" }\n");
     let server = site.serve();
-    for beginning in ["", "P", "PRI * HTTP/2.0\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX-"] {
+    for beginning in
+        ["", "P", "PRI * HTTP/2.0\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX-"]
+    {
         let mut conn = server.connect();
         conn.send(beginning);
         let answer = conn.rest();
@@ -143,7 +146,9 @@ fn smuggling_is_refused() {
         " X: a",
     ] {
         let mut conn = server.connect();
-        conn.send(format!("POST /thing HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\nhelloGET /thing HTTP/1.1\r\nHost: x\r\n\r\n"));
+        conn.send(format!(
+            "POST /thing HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\nhelloGET /thing HTTP/1.1\r\nHost: x\r\n\r\n"
+        ));
         let status = conn.response().status;
         assert!(matches!(status, 400 | 501), "{fields:?}: {status}");
         assert!(conn.rest().is_empty(), "{fields:?}: what follows must not be taken for a request");

@@ -34,7 +34,8 @@ fn several_listeners_serve_the_same() {
 #[test]
 fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     let site = || {
-        Site::new("[server]\nlisten = \"unix:web.sock\"\n[routes]\n\"/\" = { respond = \"ok\\n\" }\n").listeners(1)
+        Site::new("[server]\nlisten = \"unix:web.sock\"\n[routes]\n\"/\" = { respond = \"ok\\n\" }\n")
+            .listeners(1)
     };
     let stale = site();
     drop(UnixListener::bind(stale.path("web.sock")).unwrap()); // its file stays
@@ -80,7 +81,9 @@ fn the_command_line_overrides_the_file() {
 
 #[test]
 fn dual_stack_shows_ipv4_clients_as_ipv4() {
-    let site = Site::new("[server]\nlisten = [\":0\"]\naccess_log = \"json\"\n[routes]\n\"/\" = { respond = \"ok\" }\n");
+    let site = Site::new(
+        "[server]\nlisten = [\":0\"]\naccess_log = \"json\"\n[routes]\n\"/\" = { respond = \"ok\" }\n",
+    );
     let server = site.serve();
     let port = server.urls()[0].rsplit_once(':').unwrap().1;
     let mut conn = Conn::tcp(format!("127.0.0.1:{port}").parse().unwrap());

@@ -83,7 +83,10 @@ fn json_lines() {
         serde_json::from_str::<Value>(&server.out.wait_for(&[&format!("\"{id}\"")])).unwrap()
     };
     let json = logged("GET", "/%22%0a", "j-2");
-    assert_eq!((&json["status"], &json["handler"], &json["pattern"]), (&404.into(), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&json["status"], &json["handler"], &json["pattern"]),
+        (&404.into(), &Value::Null, &Value::Null)
+    );
     assert_eq!(json["target"], "/%22%0a");
     assert_eq!(logged("POST", "/thing/1", "j-3")["status"], 405);
     let json = logged("HEAD", "/thing/1", "j-4");
@@ -91,7 +94,11 @@ fn json_lines() {
     let json = logged("GET", "/declared/200", "j-6");
     assert_eq!((&json["complete"], &json["bytes"]), (&true.into(), &2.into()));
     let json = logged("POST", "/../x", "j-7");
-    assert_eq!((&json["complete"], &json["status"]), (&true.into(), &307.into()), "an empty body is complete");
+    assert_eq!(
+        (&json["complete"], &json["status"]),
+        (&true.into(), &307.into()),
+        "an empty body is complete"
+    );
     assert_eq!(logged("GET", "/sleep/1", "j-5")["handler"], "sleep");
 }
 

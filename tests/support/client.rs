@@ -98,7 +98,9 @@ impl Conn {
             head.push_str("Host: localhost\r\n");
         }
         fields.iter().for_each(|field| head.push_str(&format!("{field}\r\n")));
-        let declared = fields.iter().any(|field| field.starts_with("Transfer-Encoding") || field.starts_with("Content-Length"));
+        let declared = fields
+            .iter()
+            .any(|field| field.starts_with("Transfer-Encoding") || field.starts_with("Content-Length"));
         if !body.is_empty() && !declared {
             head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }

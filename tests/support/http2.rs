@@ -31,7 +31,9 @@ pub(crate) fn request(method: &str, path: &str) -> Request<()> {
 }
 
 /// Reads a body and its trailers; an error when the stream was reset.
-pub(crate) async fn whole(response: Response<h2::RecvStream>) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
+pub(crate) async fn whole(
+    response: Response<h2::RecvStream>,
+) -> Result<(Vec<u8>, Option<HeaderMap>), h2::Error> {
     let mut stream = response.into_body();
     let mut body = Vec::new();
     while let Some(data) = stream.data().await {

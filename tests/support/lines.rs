@@ -48,7 +48,8 @@ impl Lines {
     /// The first `count` lines with `part`, waiting for them.
     pub(crate) fn wait_for_many(&self, part: &str, count: usize) -> Vec<String> {
         self.wait(&format!("{count} lines with {part:?}"), |lines, _| {
-            let found: Vec<_> = lines.iter().filter(|line| line.contains(part)).take(count).cloned().collect();
+            let found: Vec<_> =
+                lines.iter().filter(|line| line.contains(part)).take(count).cloned().collect();
             (found.len() == count).then_some(found)
         })
     }

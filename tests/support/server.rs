@@ -66,7 +66,8 @@ impl Site {
 
     /// Adds the fixture `tests/guests/NAME.wat` as `NAME.wat`, without its folder.
     pub(crate) fn guest(self, name: &str) -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(format!("{name}.wat"));
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests").join(format!("{name}.wat"));
         let text = std::fs::read(&source).unwrap_or_else(|error| panic!("{}: {error}", source.display()));
         let file = Path::new(&format!("{name}.wat")).file_name().unwrap().to_str().unwrap().to_owned();
         self.file(&file, text)

@@ -28,9 +28,10 @@ fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
         .map_err(|_| Error::new(span, format!("#[handler] goes on a function: `{SHAPE}`")))?;
     check(&function.sig)?;
     let name = &function.sig.ident;
-    let typed = quote_spanned! { signature_span(&function.sig) =>
-        const HANDLER: fn(&mut ::wasmux_sdk::ResponseWriter, &mut ::wasmux_sdk::Request) -> ::wasmux_sdk::Result<()> = #name;
+    let handler_type = quote! {
+        fn(&mut ::wasmux_sdk::ResponseWriter, &mut ::wasmux_sdk::Request) -> ::wasmux_sdk::Result<()>
     };
+    let typed = quote_spanned! { signature_span(&function.sig) => const HANDLER: #handler_type = #name; };
     Ok(quote! {
         const _: () = {
             #typed
@@ -40,7 +41,7 @@ fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
                 ::wasmux_sdk::__private::serve(HANDLER);
             }
             #[cfg(not(target_family = "wasm"))]
-            const _: fn(&mut ::wasmux_sdk::ResponseWriter, &mut ::wasmux_sdk::Request) -> ::wasmux_sdk::Result<()> = HANDLER;
+            const _: #handler_type = HANDLER; // so that the function counts as used
         };
     })
 }

@@ -255,6 +255,10 @@ impl<T> Mux<T> {
             return None;
         }
         let slashed = Path::with_slash(path);
+        // Most paths that match nothing do not match with a slash either, for any method: one walk settles it.
+        if !self.tree.is_known(host, slashed) {
+            return None;
+        }
         self.tree.find(host, method, slashed).filter(|&id| is_exact(id, slashed))
     }
 
@@ -264,15 +268,18 @@ impl<T> Mux<T> {
 
     /// 405 if another method would have matched, or been redirected; else 404.
     fn unmatched<'r>(&self, host: &str, path: &'r str) -> Found<'_, 'r, T> {
-        let as_is = self.tree.find_any_method(host, Path::new(path));
-        let slashed = (!path.ends_with('/')).then(|| self.tree.find_any_method(host, Path::with_slash(path)));
-        let found = as_is.chain(slashed.into_iter().flatten());
         let mut methods: Vec<&str> = Vec::new();
-        for method in found.filter_map(|id| self.pattern(id).method()) {
-            insert_sorted(&mut methods, method);
-            if method == "GET" {
-                insert_sorted(&mut methods, "HEAD");
+        let mut allow = |id: usize| {
+            if let Some(method) = self.pattern(id).method() {
+                insert_sorted(&mut methods, method);
+                if method == "GET" {
+                    insert_sorted(&mut methods, "HEAD");
+                }
             }
+        };
+        self.tree.visit_any_method(host, Path::new(path), &mut allow);
+        if !path.ends_with('/') {
+            self.tree.visit_any_method(host, Path::with_slash(path), &mut allow);
         }
         if methods.is_empty() { Found::NotFound } else { Found::MethodNotAllowed(Allow { methods }) }
     }

@@ -11,6 +11,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::path::Path;
 use crate::pattern::{Pattern, Segment};
@@ -20,6 +21,9 @@ use crate::pattern::{Pattern, Segment};
 pub(crate) struct Tree {
     /// Its children are hosts, theirs are methods, theirs are first segments.
     root: Node,
+    /// The same without methods: its children are hosts, theirs are first segments. One walk through it finds
+    /// what a walk for each method would, and so makes 404 and 405 as cheap as a match.
+    any_method: Node,
 }
 
 /// A choice of host, method or segment. One type serves all three: each has names to choose from and a way
@@ -30,10 +34,10 @@ struct Node {
     /// Patterns without a host, without a method, or with a wildcard here. An empty segment of a pattern is
     /// kept here too, as in Go: `//foo` matches `/x/foo`.
     any: Option<Box<Node>>,
-    /// The pattern whose rest starts here.
-    rest: Option<usize>,
-    /// The pattern that ends here.
-    pattern: Option<usize>,
+    /// The patterns whose rest starts here: with methods told apart, at most one.
+    rest: Vec<usize>,
+    /// The patterns that end here: with methods told apart, at most one.
+    patterns: Vec<usize>,
 }
 
 impl Tree {
@@ -42,44 +46,34 @@ impl Tree {
     /// # Errors
     /// With the pattern that has its place already. Only one with an empty segment can meet another there.
     pub(crate) fn insert(&mut self, pattern: &Pattern, id: usize) -> Result<(), usize> {
-        let mut node = self.root.child(pattern.host()).child(pattern.method());
-        for segment in pattern.segments() {
-            node = match segment {
-                Segment::Literal(text) if text.is_empty() => node.child(None),
-                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
-                Segment::Wildcard(_) => node.child(None),
-                Segment::Rest(_) => return place(&mut node.rest, id),
-            };
+        let place = self.root.child(pattern.host()).child(pattern.method()).place(pattern);
+        if let Some(&taken) = place.first() {
+            return Err(taken);
         }
-        place(&mut node.pattern, id)
+        place.push(id);
+        self.any_method.child(pattern.host()).place(pattern).push(id);
+        Ok(())
     }
 
     /// The best match. The host is compared as it is; a pattern that names it wins over any that does not.
     pub(crate) fn find(&self, host: &str, method: &str, path: Path<'_>) -> Option<usize> {
-        self.hosts(host).find_map(|methods| methods.find_method(method, path))
+        hosts(&self.root, host).find_map(|methods| methods.find_method(method, path))
     }
 
-    /// For each method, the best match among the patterns that name it.
-    pub(crate) fn find_any_method(&self, host: &str, path: Path<'_>) -> impl Iterator<Item = usize> {
-        self.hosts(host)
-            .flat_map(|methods| methods.literals.values())
-            .filter_map(move |segments| segments.find_path(path))
+    /// Whether any pattern matches the path, whatever its method.
+    pub(crate) fn is_known(&self, host: &str, path: Path<'_>) -> bool {
+        hosts(&self.any_method, host).any(|segments| segments.find_path(path).is_some())
     }
 
-    fn hosts(&self, host: &str) -> impl Iterator<Item = &Node> {
-        [self.root.literals.get(host.as_bytes()), self.root.any.as_deref()].into_iter().flatten()
+    /// Every pattern that matches the path, whatever its method.
+    pub(crate) fn visit_any_method(&self, host: &str, path: Path<'_>, visit: &mut impl FnMut(usize)) {
+        hosts(&self.any_method, host).for_each(|segments| segments.visit(path, visit));
     }
 }
 
-/// Takes a place, unless it is taken.
-fn place(place: &mut Option<usize>, id: usize) -> Result<(), usize> {
-    match place {
-        Some(taken) => Err(*taken),
-        None => {
-            *place = Some(id);
-            Ok(())
-        }
-    }
+/// The branch of the named host, then that of patterns without a host.
+fn hosts<'n>(root: &'n Node, host: &str) -> impl Iterator<Item = &'n Node> {
+    [root.literals.get(host.as_bytes()), root.any.as_deref()].into_iter().flatten()
 }
 
 impl Node {
@@ -88,6 +82,20 @@ impl Node {
             Some(name) => self.literals.entry(name.as_bytes().into()).or_default(),
             None => self.any.get_or_insert_default(),
         }
+    }
+
+    /// Where a pattern is kept, down its segments from here.
+    fn place(&mut self, pattern: &Pattern) -> &mut Vec<usize> {
+        let mut node = self;
+        for segment in pattern.segments() {
+            node = match segment {
+                Segment::Literal(text) if text.is_empty() => node.child(None),
+                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Wildcard(_) => node.child(None),
+                Segment::Rest(_) => return &mut node.rest,
+            };
+        }
+        &mut node.patterns
     }
 
     fn find_method(&self, method: &str, path: Path<'_>) -> Option<usize> {
@@ -99,7 +107,7 @@ impl Node {
 
     fn find_path(&self, path: Path<'_>) -> Option<usize> {
         if path.is_empty() {
-            return self.pattern;
+            return self.patterns.first().copied();
         }
         let (segment, rest) = path.split_first()?;
         let literal = self.literals.get(&*segment).and_then(|node| node.find_path(rest));
@@ -112,6 +120,24 @@ impl Node {
         {
             return Some(found);
         }
-        self.rest
+        self.rest.first().copied()
+    }
+
+    /// As [`Self::find_path`], but goes every way and stops at no match.
+    fn visit(&self, path: Path<'_>, visit: &mut impl FnMut(usize)) {
+        if path.is_empty() {
+            self.patterns.iter().copied().for_each(visit);
+            return;
+        }
+        let Some((segment, rest)) = path.split_first() else { return };
+        if let Some(node) = self.literals.get(&*segment) {
+            node.visit(rest, visit);
+        }
+        if let Some(node) = &self.any
+            && *segment != *b"/"
+        {
+            node.visit(rest, visit);
+        }
+        self.rest.iter().copied().for_each(visit);
     }
 }

@@ -57,6 +57,7 @@ fn limits(config: &Config, route: &RouteConfig) -> String {
     let Some(RouteTarget::Handler(index)) = &route.target else { return String::new() };
     let limits = &config.handlers[*index].settings.limits;
     let size = |bytes: u64| match bytes {
+        b if b >= 1 << 30 && b % (1 << 30) == 0 => format!("{}GiB", b >> 30),
         b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{}MiB", b >> 20),
         b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{}KiB", b >> 10),
         b => format!("{b}B"),

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, Module};
 
+/// From this size on a compilation takes long enough to be announced.
+const ANNOUNCED_BYTES: usize = 1 << 20;
+
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
 pub struct CodeCache {
@@ -45,6 +48,13 @@ impl CodeCache {
                     tracing::warn!(path = %path.display(), "cached code is unusable, compiling again: {error:#}")
                 }
             }
+        }
+        if wasm.len() > ANNOUNCED_BYTES {
+            tracing::info!(
+                "compiling {} KiB of WebAssembly; the result is kept in {}",
+                wasm.len() >> 10,
+                folder.display()
+            );
         }
         let code = engine.precompile_module(wasm)?;
         if let Err(error) = store(folder, &path, &code) {

@@ -13,7 +13,7 @@ use http::Response;
 use http_body::Frame;
 use tokio::time::{Instant, Sleep};
 
-use super::outbox::{Finished, Outbox};
+use super::outbox::{Broken, Finished, Outbox};
 use crate::body::Body;
 use crate::error::{Error, Kind};
 
@@ -82,8 +82,11 @@ impl Call {
         let Some(work) = &mut self.work else { return Poll::Ready(Ok(())) };
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             self.work = None;
-            let over_limit = result.is_ok() && self.outbox.is_over_limit();
-            return Poll::Ready(if over_limit { Err(Kind::ResponseTooLarge.into()) } else { result });
+            return Poll::Ready(result.and_then(|()| match self.outbox.broken() {
+                None => Ok(()),
+                Some(Broken::Limit) => Err(Kind::ResponseTooLarge.into()),
+                Some(Broken::Aborted) => Err(Kind::Aborted.into()),
+            }));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
             self.work = None;

@@ -62,8 +62,18 @@ struct Inner {
     owed: Option<u64>,
     /// Bytes the handler may still send.
     allowance: u64,
-    over_limit: bool,
+    /// Why the response cannot be completed, when it cannot.
+    broken: Option<Broken>,
     gone: bool,
+}
+
+/// Why a guest's response is broken off although the guest has not trapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// It went beyond the handler's `response_body` limit.
+    Limit,
+    /// The guest asked for it.
+    Aborted,
 }
 
 /// The response of one request, on its way.
@@ -85,7 +95,7 @@ impl Outbox {
             bodiless: false,
             owed: None,
             allowance: bytes_max,
-            over_limit: false,
+            broken: None,
             gone: false,
         }))
     }
@@ -112,7 +122,7 @@ impl Outbox {
             return Err(SendError::NoBody);
         }
         if body.len() as u64 > inner.allowance {
-            inner.over_limit = true;
+            inner.broken = Some(Broken::Limit);
             return Err(SendError::Limit);
         }
         let keep_declared = inner.headless || status == StatusCode::NOT_MODIFIED;
@@ -169,7 +179,11 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Gone));
         }
         inner.released = true;
-        if inner.has_no_content() || inner.head.is_none() && inner.buffer.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if inner.has_no_content() || inner.head.is_none() && inner.buffer.is_empty() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Ends the body with trailer fields.
@@ -181,6 +195,11 @@ impl Outbox {
         inner.stage = Stage::Ended;
         inner.trailers = Some(trailers);
         Ok(())
+    }
+
+    /// Asks for the response to be broken off when the guest has returned.
+    pub(super) fn abort(&self) {
+        self.lock().broken.get_or_insert(Broken::Aborted);
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -244,8 +263,8 @@ impl Outbox {
         is_taken && (inner.headless || inner.bodiless || inner.owed == Some(0))
     }
 
-    pub(super) fn is_over_limit(&self) -> bool {
-        self.lock().over_limit
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.lock().broken
     }
 }
 
@@ -262,7 +281,7 @@ impl Inner {
         match self.stage {
             Stage::Open | Stage::Ended => Err(SendError::State),
             Stage::Streaming if self.gone => Err(SendError::Gone),
-            Stage::Streaming if self.over_limit => Err(SendError::Limit),
+            Stage::Streaming if self.broken == Some(Broken::Limit) => Err(SendError::Limit),
             Stage::Streaming if self.bodiless => Err(SendError::NoBody),
             Stage::Streaming => Ok(()),
         }
@@ -271,7 +290,7 @@ impl Inner {
     fn accept(&mut self, data: &[u8]) -> Result<usize, SendError> {
         let fits = self.owed.unwrap_or(u64::MAX).min(data.len() as u64);
         if fits > self.allowance {
-            self.over_limit = true;
+            self.broken = Some(Broken::Limit);
             return Err(SendError::Limit);
         }
         if let Some(owed) = &mut self.owed {

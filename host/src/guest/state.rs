@@ -54,7 +54,11 @@ impl State {
     pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
         self.wasi.get_or_insert_with(|| {
             let mut builder = WasiCtxBuilder::new();
-            builder.envs(&self.env).allow_tcp(false).allow_udp(false).max_random_size(u64::from(RANDOM_BYTES_MAX));
+            builder
+                .envs(&self.env)
+                .allow_tcp(false)
+                .allow_udp(false)
+                .max_random_size(u64::from(RANDOM_BYTES_MAX));
             if let Some(log) = &self.log {
                 builder.stdout(LineStream::new(log.clone(), Level::INFO));
                 builder.stderr(LineStream::new(log.clone(), Level::WARN));

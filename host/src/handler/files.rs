@@ -11,6 +11,17 @@ use tower_http::services::ServeDir;
 use crate::body::Body;
 use crate::error::{Error, Kind};
 
+/// Whether the path is at fault: a folder without an index, a name that no file can have.
+fn names_no_file(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    matches!(
+        error.kind(),
+        InvalidFilename | InvalidInput | IsADirectory | NotADirectory | NotFound | PermissionDenied
+    )
+}
+
 /// Serves the files of one folder.
 #[derive(Debug)]
 pub struct Files {
@@ -40,8 +51,11 @@ impl Files {
         *request.method_mut() = parts.method.clone();
         *request.headers_mut() = parts.headers.clone();
         *request.uri_mut() = uri;
-        let served = self.service.clone().try_call(request).await;
-        let mut response = served.map_err(|error| Error::new(Kind::Internal, error))?.map(Body::other);
+        let mut response = match self.service.clone().try_call(request).await {
+            Ok(response) => response.map(Body::other),
+            Err(error) if names_no_file(&error) => return Ok(None),
+            Err(error) => return Err(Error::new(Kind::Internal, error)),
+        };
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }

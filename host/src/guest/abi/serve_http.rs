@@ -36,6 +36,7 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> 
         })?
         .func_wrap_async(HTTP_MODULE, "response_flush", |caller, (): ()| Box::new(response_flush(caller)))?
         .func_wrap(HTTP_MODULE, "response_trailers", response_trailers)?
+        .func_wrap(HTTP_MODULE, "response_abort", response_abort)?
         .func_wrap(HTTP_MODULE, "client_gone", client_gone)?
         .func_wrap(LOG_MODULE, "log", log_line)?
         .func_wrap(LOG_MODULE, "enabled", log_enabled)?;
@@ -163,6 +164,11 @@ fn response_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Resul
     let fields = parse_fields("response_trailers", Region::new("response_trailers", ptr, len).within(data)?)?;
     let outbox = &exchange(state)?.outbox;
     Ok(code(fields.and_then(|fields| outbox.finish_with(fields).map_err(errno))))
+}
+
+fn response_abort(mut caller: Caller<'_, State>) -> Result<()> {
+    exchange(caller.data_mut())?.outbox.abort();
+    Ok(())
 }
 
 fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {

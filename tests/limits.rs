@@ -1,0 +1,178 @@
+//! What a guest can do to others and to the host: nothing. Isolation, time, memory, instances, and what the log says.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Server, Site};
+
+/// `bad.wat` reads from its pattern how to misbehave.
+fn bad() -> Server {
+    let routes = r#"
+        [server]
+        threads = 2
+        [handlers]
+        bad = { wasm = "bad.wat", limits = { timeout = "500ms", memory = "128KiB" } }
+        sleep = { wasm = "sleep.wat", limits = { timeout = "500ms" } }
+        [routes]
+        "/s" = "bad"
+        "/t" = "bad"
+        "/r" = "bad"
+        "/g" = "bad"
+        "/d" = "bad"
+        "/x" = "bad"
+        "/h" = "bad"
+        "/sleep/{ms}" = "sleep"
+        "/fixed" = { respond = "fixed" }
+    "#;
+    Site::new(routes).guest("bad").guest("sleep").serve()
+}
+
+#[test]
+fn every_request_has_an_instance_of_its_own() {
+    let routes = "[server]\ninstances = 1\n[handlers.c]\nwasm = \"count.wat\"\n[routes]\n\"/\" = \"c\"\n";
+    let server = Site::new(routes).guest("count").serve();
+    let mut conn = server.connect();
+    for round in 0..20 {
+        conn.request("GET", "/", &[], b"");
+        assert_eq!(conn.response().text(), "4", "round {round}");
+    }
+}
+
+#[test]
+fn loops_end_at_the_deadline_and_disturb_nobody() {
+    let server = bad();
+    let started = Instant::now();
+    // More guests that never wait than the server has threads.
+    let mut looping: Vec<_> = (0..6).map(|_| server.connect()).collect();
+    for (index, conn) in looping.iter_mut().enumerate() {
+        conn.request("GET", if index % 2 == 0 { "/s" } else { "/h" }, &[], b"");
+    }
+    let mut answered = 0;
+    while started.elapsed() < Duration::from_millis(400) {
+        assert_eq!(server.get("/fixed").text(), "fixed");
+        assert_eq!(server.get("/sleep/1").text(), "slept\n");
+        answered += 1;
+    }
+    assert!(answered >= 3, "only {answered} answers beside the loops");
+    for mut conn in looping {
+        let response = conn.response();
+        assert_eq!(response.status, 504, "{response:?}");
+        assert!(response.text().starts_with("the handler took too long (request "), "{response:?}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    server.log.wait_for(&["the handler's `timeout` has passed", "handler=\"bad\"", "reason=\"deadline\""]);
+}
+
+#[test]
+fn sleepers_end_at_the_deadline() {
+    let server = bad();
+    let started = Instant::now();
+    assert_eq!(server.get("/sleep/60000").status, 504);
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(490) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn traps_are_500s_with_a_backtrace_in_the_log() {
+    let server = bad();
+    for (path, cause) in [
+        ("/t", "unreachable"),
+        ("/r", "call stack exhausted"),
+        ("/d", "integer divide by zero"),
+        ("/x", "exit"),
+    ] {
+        let id = format!("trap{}", path.replace('/', "-"));
+        let response = server.request("GET", path, &[&format!("X-Request-Id: {id}")], b"");
+        assert_eq!(response.status, 500, "{path}");
+        assert_eq!(response.text(), format!("the handler failed (request {id})\n"), "and no internals");
+        assert_eq!(response.header("x-request-id"), Some(id.as_str()));
+        server.log.wait_for(&[&format!("request_id=\"{id}\""), "reason=\"trapped\""]);
+        let log = server.log.all().join("\n");
+        assert!(log.contains(cause), "{path}: {log}");
+    }
+    let log = server.log.all().join("\n");
+    let at = |name: &str| log.find(name).unwrap_or_else(|| panic!("{name} is not in the backtrace: {log}"));
+    assert!(at("!inner") < at("!middle") && at("!middle") < at("!outer") && at("!outer") < at("!serve"));
+    assert_eq!(server.get("/fixed").status, 200);
+}
+
+#[test]
+fn memory_is_limited() {
+    let server = bad();
+    assert_eq!(server.get("/g").status, 500);
+    server.log.wait_for(&["`memory.grow` was refused: limit `memory` is 128 KiB"]);
+    assert_eq!(server.get("/fixed").status, 200);
+}
+
+#[test]
+fn output_becomes_log_lines_and_env_is_the_handlers_own() {
+    let routes = r#"
+        [handlers.print]
+        wasm = "print.wat"
+        env = { GREETING = "Hello", EMPTY = "" }
+        [routes]
+        "/" = "print"
+    "#;
+    let server = Site::new(routes).guest("print").serve();
+    let response = server.request("GET", "/", &["X-Request-Id: p-1"], b"");
+    assert_eq!(response.text(), "GREETING=Hello\0EMPTY=\0");
+    let whose = "handler=\"print\" request_id=\"p-1\"";
+    for (level, line) in [
+        ("INFO", "first line"),
+        ("INFO", "second line"),
+        ("INFO", "\\u{1b}[31mforged"),
+        ("WARN", "to stderr, no newline"),
+    ] {
+        server.log.wait_for(&[&format!("{level} guest: {line} {whose}")]);
+    }
+}
+
+#[test]
+fn when_all_instances_are_busy_requests_wait_and_then_are_shed() {
+    let routes = r#"
+        [server]
+        instances = 1
+        [handlers.sleep]
+        wasm = "sleep.wat"
+        [routes]
+        "/sleep/{ms}" = "sleep"
+        "/fixed" = { respond = "fixed" }
+    "#;
+    let server = Site::new(routes).guest("sleep").serve();
+    // A short wait is not noticed.
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.request("GET", "/sleep/200", &[], b"");
+    second.request("GET", "/sleep/1", &[], b"");
+    assert_eq!((first.response().status, second.response().status), (200, 200));
+
+    let mut first = server.connect();
+    first.request("GET", "/sleep/5000", &[], b"");
+    let mut shed = 0;
+    while shed == 0 {
+        let response = server.get("/sleep/1");
+        if response.status == 503 {
+            assert_eq!(response.header("retry-after"), Some("1"), "{response:?}");
+            assert!(response.text().starts_with("too busy, try again later (request "), "{response:?}");
+            shed += 1;
+        }
+        assert_eq!(server.get("/fixed").text(), "fixed", "what needs no instance is answered");
+    }
+    assert_eq!(first.response().status, 200);
+    server.log.wait_for(&["all guest instances are in use", "reason=\"overloaded\""]);
+    assert_eq!(server.get("/sleep/1").status, 200);
+}
+
+#[test]
+fn request_bodies_are_limited() {
+    let routes = r#"
+        [handlers.read]
+        wasm = "read.wat"
+        limits = { request_body = "1KiB" }
+        [routes]
+        "/" = "read"
+    "#;
+    let server = Site::new(routes).guest("read").serve();
+    assert_eq!(server.request("POST", "/", &[], &[0; 1024]).status, 200);
+    let response = server.request("POST", "/", &[], &[0; 1025]);
+    assert_eq!((response.status, response.header("connection")), (413, Some("close")));
+    assert!(response.text().starts_with("the request body is too large (request "), "{response:?}");
+}
