@@ -22,7 +22,8 @@ fn site(text: &str) -> Site {
 fn check_site(site: &Site, expected: &[Expected]) {
     let output = site.run(&["check", "--json"]);
     let errors = String::from_utf8_lossy(&output.stderr);
-    let problems: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    let problems: Vec<Value> =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
     let shown = serde_json::to_string_pretty(&problems).unwrap();
     assert_eq!(problems.len(), expected.len(), "{shown}");
     assert_eq!(output.status.code(), Some(i32::from(!expected.is_empty())), "{shown}");
@@ -68,7 +69,7 @@ fn good_ones_have_no_problems() {
         env = { A = "1", B = "" }
         [handlers.read.limits]
         timeout = "1s"
-        memory = "64KiB"
+        memory = "128KiB"
         request_body = "1kB"
         response_body = "1MB"
         [routes]
@@ -133,7 +134,10 @@ fn server_values() {
         ("listen = \"unix:\"", "`unix:` needs a path"),
         ("threads = 0", "`threads` must be a whole number from 1 to 1024"),
         ("threads = 1.5", "must be a whole number"),
-        ("access_log = \"jsn\"", "`access_log` is \"jsn\", but must be \"off\" or \"text\" or \"json\" (did you mean `json`?)"),
+        (
+            "access_log = \"jsn\"",
+            "`access_log` is \"jsn\", but must be \"off\" or \"text\" or \"json\" (did you mean `json`?)",
+        ),
         ("access_log = true", "must be a string"),
         ("read_header_timeout = 5", "must be a duration"),
         ("read_header_timeout = \"5 minutes\"", "is not a duration"),
@@ -168,7 +172,10 @@ fn handler_values() {
     check(&with_route("[handlers.h]\nwasm = 1"), &[(2, "bad-value", "must be a string")]);
     let folder = "handler `h`: ";
     check(&with_route("[handlers.h]\nwasm = \"folder\""), &[(2, "build-failed", folder)]);
-    check(&with_route("[handlers.h]\nwasm = \"routes.toml\""), &[(2, "module-invalid", "not valid WebAssembly")]);
+    check(
+        &with_route("[handlers.h]\nwasm = \"routes.toml\""),
+        &[(2, "module-invalid", "not valid WebAssembly")],
+    );
 }
 
 #[test]
@@ -179,13 +186,25 @@ fn route_values() {
         ("\"/\" = { respnd = \"x\" }", "missing-key", "needs one of"),
         ("\"/\" = { respond = 1 }", "bad-value", "must be a string"),
         ("\"/\" = { respond = \"\", status = 199 }", "bad-value", "from 200 to 999"),
-        ("\"/\" = { respond = \"\", headers = { \"a b\" = \"c\" } }", "bad-value", "`a b` is not a usable header field"),
-        ("\"/\" = { respond = \"\", headers = { a = \"b\\nc\" } }", "bad-value", "`a` is not a usable header field"),
+        (
+            "\"/\" = { respond = \"\", headers = { \"a b\" = \"c\" } }",
+            "bad-value",
+            "`a b` is not a usable header field",
+        ),
+        (
+            "\"/\" = { respond = \"\", headers = { a = \"b\\nc\" } }",
+            "bad-value",
+            "`a` is not a usable header field",
+        ),
         ("\"/\" = { redirect = \"/x\", status = 305 }", "bad-value", "must be 301, 302, 303, 307 or 308"),
         ("\"/\" = { redirect = \"/x\\n\" }", "bad-value", "without control characters"),
         ("\"/\" = { files = \"nowhere\" }", "file-missing", "there is no folder nowhere"),
         ("\"/\" = { files = \"read.wat\" }", "file-missing", "there is no folder read.wat"),
-        ("\"/a/\" = { files = \"folder\", strip_prefix = \"/b\" }", "bad-value", "with which no path of \"/a/\" begins"),
+        (
+            "\"/a/\" = { files = \"folder\", strip_prefix = \"/b\" }",
+            "bad-value",
+            "with which no path of \"/a/\" begins",
+        ),
         ("\"/\" = { respond = \"\", redirect = \"/x\" }", "unknown-key", "`redirect`"),
         ("\"\" = { respond = \"\" }", "pattern-invalid", ""),
         ("\"GET\" = { respond = \"\" }", "pattern-invalid", ""),
@@ -196,7 +215,9 @@ fn route_values() {
         let output = site.run(&["check", "--json"]);
         let problems: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
         let found = problems.iter().any(|problem| {
-            problem["line"] == 2 && problem["kind"] == kind && problem["message"].as_str().unwrap().contains(part)
+            problem["line"] == 2
+                && problem["kind"] == kind
+                && problem["message"].as_str().unwrap().contains(part)
         });
         assert!(found, "{line}: no {kind} with {part:?}: {problems:#?}");
     }
@@ -222,9 +243,21 @@ fn conflicts_and_duplicates() {
 
 #[test]
 fn files_that_are_no_toml() {
-    check("[routes\n\"/\" = 1", &[(1, "syntax", "not valid TOML")]);
-    check("[routes]\n\"/\" = { respond = \"a\n", &[(2, "syntax", "not valid TOML")]);
-    check("[server]\nthreads = 1\nthreads = 2\n[routes]\n", &[(3, "syntax", "duplicate key")]);
+    for (text, line) in [
+        ("[routes]]\n", 1),
+        ("[routes]\n\"/\" = \n", 2),
+        ("[server]\nthreads = 1\nthreads = 2\n[routes]\n", 3),
+    ] {
+        let problems: Vec<Value> =
+            serde_json::from_slice(&site(text).run(&["check", "--json"]).stdout).unwrap();
+        // What can be read in spite of it is checked as well.
+        assert_eq!(
+            (&problems[0]["kind"], &problems[0]["line"]),
+            (&"syntax".into(), &line.into()),
+            "{problems:#?}"
+        );
+        assert!(problems[0]["message"].as_str().unwrap().starts_with("not valid TOML: "), "{problems:#?}");
+    }
     let site = Site::new("").file("routes.toml", b"\xff\xfe");
     check_site(&site, &[(1, "file-unreadable", "cannot read the file")]);
     let output = site.run(&["check", "--config", "nowhere.toml"]);
@@ -237,7 +270,12 @@ fn files_that_are_no_toml() {
 #[test]
 fn serve_and_routes_refuse_the_same_with_text() {
     let site = site("[routes]\n\"/a\" = \"nobody\"\n\"/b/{\" = { respond = \"\" }\n");
-    for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["check"], &["routes"], &["routes", "explain", "GET", "/a"]] {
+    for args in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["check"],
+        &["routes"],
+        &["routes", "explain", "GET", "/a"],
+    ] {
         let output = site.run(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         let message = String::from_utf8_lossy(&output.stderr);

@@ -1,6 +1,6 @@
 //! What a guest can do to others and to the host: nothing. Isolation, time, memory, instances, and what the log says.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Server, Site};
 
@@ -95,6 +95,21 @@ fn traps_are_500s_with_a_backtrace_in_the_log() {
     assert_eq!(server.get("/fixed").status, 200);
 }
 
+/// Function names come from the module, which may be anybody's.
+#[test]
+fn backtraces_cannot_forge_lines() {
+    let module = r#"(module (memory (export "memory") 1)
+      (func $"x\nFORGED line\1b[31m" unreachable)
+      (func (export "serve_http") (call $"x\nFORGED line\1b[31m")))"#;
+    let routes = "[handlers.f]\nwasm = \"forge.wat\"\n[routes]\n\"/\" = \"f\"\n";
+    let server = Site::new(routes).file("forge.wat", module).serve();
+    assert_eq!(server.get("/").status, 500);
+    server.log.wait_for(&["reason=\"trapped\""]);
+    let lines = server.log.all();
+    assert!(lines.iter().any(|line| line.contains("FORGED")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.starts_with("FORGED") || line.contains('\x1b')), "{lines:#?}");
+}
+
 #[test]
 fn memory_is_limited() {
     let server = bad();
@@ -124,6 +139,28 @@ fn output_becomes_log_lines_and_env_is_the_handlers_own() {
     ] {
         server.log.wait_for(&[&format!("{level} guest: {line} {whose}")]);
     }
+}
+
+/// No arguments, no environment but its own, no files, no sockets, no input; clocks and random numbers.
+#[test]
+fn wasi_offers_no_more_than_it_must() {
+    const BADF: u32 = 8;
+    const INVAL: u32 = 28;
+    let routes = "[handlers.w]\nwasm = \"wasi.wat\"\n[routes]\n\"/\" = \"w\"\n";
+    let server = Site::new(routes).guest("wasi").serve();
+    let tries = || {
+        let body = server.get("/").body;
+        body.chunks(4).map(|word| u32::from_le_bytes(word.try_into().unwrap())).collect::<Vec<_>>()
+    };
+    let (first, second) = (tries(), tries());
+    assert_eq!(first[..4], [0, 0, 0, 0], "no arguments, no variables");
+    assert_eq!(first[4..7], [BADF, BADF, BADF], "no folder, no file, no socket");
+    assert_eq!(first[7..9], [0, 0], "standard input is at its end");
+    assert_eq!((first[9], second[9]), (0, 0));
+    assert_ne!(first[10], second[10], "random numbers");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as u32;
+    assert!(first[11] == 0 && now.abs_diff(first[12]) < 60, "the time of day");
+    assert_eq!(first[13..], [0, INVAL], "64 KiB of random bytes, and not one more");
 }
 
 #[test]

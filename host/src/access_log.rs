@@ -1,90 +1,48 @@
 //! One line on standard output for every request, written when its last byte is out.
 //!
-//! Lines go through a bounded queue to a thread of their own: a reader that is slow to take them costs lines, which
-//! are counted, and never holds up a request.
+//! Lines go through a bounded queue to a thread of their own: a reader that is slow to take them costs lines and never
+//! holds up a request.
 
 use std::io::Write as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::Body as _;
 use serde::Serialize;
+use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 
 use crate::body::Body;
 use crate::config::AccessLogFormat;
-use crate::error::Error;
 use crate::guest::{Peer, RouteInfo};
 use crate::request_id::RequestId;
-use crate::rescue;
-
-/// Lines that may wait to be written.
-const QUEUE_LINES: usize = 8192;
+use crate::telemetry;
 
 /// The access log. Clones write to the same queue.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: SyncSender<String>,
+    out: NonBlocking,
     json: bool,
-    dropped: Arc<AtomicU64>,
 }
 
 impl AccessLog {
-    /// Starts the writing thread, which ends with the last clone; `None` when the log is off.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub fn start(format: AccessLogFormat) -> std::io::Result<Option<(Self, Writer)>> {
-        if format == AccessLogFormat::Off {
-            return Ok(None);
-        }
-        let (queue, lines) = sync_channel(QUEUE_LINES);
-        let thread =
-            std::thread::Builder::new().name("access-log".into()).spawn(move || write_lines(&lines))?;
-        let log = Self { queue, json: format == AccessLogFormat::Json, dropped: Arc::default() };
-        Ok(Some((log, Writer(Some(thread)))))
+    /// Starts the log on standard output, unless it is off. The guard's drop waits, for a second at most, until the last
+    /// lines are out.
+    #[must_use]
+    pub fn start(format: AccessLogFormat) -> Option<(Self, WorkerGuard)> {
+        let json = match format {
+            AccessLogFormat::Off => return None,
+            AccessLogFormat::Text => false,
+            AccessLogFormat::Json => true,
+        };
+        let (out, guard) = telemetry::line_writer(std::io::stdout(), "access-log");
+        Some((Self { out, json }, guard))
     }
 
-    fn write(&self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.queue.try_send(line)
-            && self.dropped.fetch_add(1, Ordering::Relaxed).is_power_of_two()
-        {
-            let dropped = self.dropped.load(Ordering::Relaxed);
-            tracing::warn!(dropped, "the access log is read too slowly; lines were dropped");
-        }
-    }
-}
-
-/// The writing thread; its drop waits for the last lines.
-#[derive(Debug)]
-pub struct Writer(Option<std::thread::JoinHandle<()>>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn write_lines(lines: &Receiver<String>) {
-    // Not locked for good: others print there, too.
-    let mut out = std::io::stdout();
-    while let Ok(line) = lines.recv() {
-        let mut batch = line;
-        while batch.len() < 64 * 1024
-            && let Ok(line) = lines.try_recv()
-        {
-            batch.push_str(&line);
-        }
-        // Nobody reads any more: the log is all that is lost.
-        let _ = out.write_all(batch.as_bytes()).and_then(|()| out.flush());
+    fn write(&self, line: &str) {
+        // Never waits, and fails only when the writing thread is gone: then the log is all that is lost.
+        let _ = self.out.clone().write(line.as_bytes());
     }
 }
 
@@ -166,6 +124,22 @@ impl Record {
             || response.body().is_end_stream();
     }
 
+    /// Body bytes were handed to the connection.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.complete |= self.declared == Some(self.bytes);
+    }
+
+    /// The body has come to its end.
+    pub(crate) fn ended(&mut self) {
+        self.complete = true;
+    }
+
+    /// The body broke off.
+    pub(crate) fn broken(&mut self) {
+        self.complete = false;
+    }
+
     fn line(&self) -> String {
         let line = Line {
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
@@ -204,69 +178,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.log.write(self.line());
-    }
-}
-
-/// A response body whose end is put on record.
-#[derive(Debug)]
-pub struct Recorded {
-    body: Body,
-    record: Option<Box<Record>>,
-    /// Whom to name when the body breaks off.
-    handler: Option<Arc<str>>,
-    id: RequestId,
-}
-
-impl Recorded {
-    pub(crate) fn new(
-        body: Body,
-        record: Option<Box<Record>>,
-        handler: Option<Arc<str>>,
-        id: RequestId,
-    ) -> Self {
-        Self { body, record, handler, id }
-    }
-
-    fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                if let Some(record) = &mut self.record {
-                    record.bytes += bytes;
-                }
-            }
-            Poll::Ready(Some(Err(error))) => {
-                rescue::report(error, self.handler.as_deref().unwrap_or("-"), &self.id)
-            }
-            Poll::Ready(None) | Poll::Pending => {}
-        }
-        let ended = matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
-        if let Some(record) = &mut self.record {
-            record.complete |= ended || record.declared == Some(record.bytes);
-            record.complete &= !matches!(polled, Poll::Ready(Some(Err(_))));
-        }
-    }
-}
-
-impl HttpBody for Recorded {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.account(&polled);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.log.write(&self.line());
     }
 }

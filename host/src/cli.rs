@@ -171,17 +171,17 @@ struct InvokeArgs {
     /// A path, or a URL whose host is used as the Host field
     url: String,
     /// A header field, `Name: value`; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "FIELD")]
-    headers: Vec<String>,
+    #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = invoke::parse_header)]
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// The request body; `@FILE` reads a file, `@-` standard input
     #[arg(short, long, value_name = "DATA")]
     data: Option<String>,
     /// The pattern the handler is mounted on, for path values
     #[arg(long, value_name = "PATTERN", default_value = "/")]
-    pattern: String,
+    pattern: wasmux_mux::Pattern,
     /// An environment variable for the guest, `NAME=VALUE`; may be repeated
-    #[arg(short, long, value_name = "NAME=VALUE")]
-    env: Vec<String>,
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = invoke::parse_env)]
+    env: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

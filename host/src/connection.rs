@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::server::conn::{http1, http2};
@@ -11,14 +12,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncReadExt as _;
 
-use self::rewind::Rewind;
+use self::socket::Socket;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Guard, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
 
-mod rewind;
+mod socket;
 
 /// What an HTTP/2 client sends first (RFC 9113 section 3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,16 +46,21 @@ impl Connections {
     pub(crate) async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, mut guard: Guard) {
         let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
         let is_h2 = first.starts_with(H2_PREFACE);
-        let io = TokioIo::new(Rewind::new(first, stream));
-        let (peer, this) = (Arc::new(peer), Arc::clone(&self));
-        let service = service_fn(move |request| {
-            let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
-            async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request).await) }
-        });
+        let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
+        let peer = Arc::new(Peer { guard: Some(guard.clone()), ..peer });
+        let service = {
+            let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
+            service_fn(move |request| {
+                let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
+                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request).await) }
+            })
+        };
+        let limit = self.config.read_header_timeout;
         let ended = if is_h2 {
-            drive(self.http2().serve_connection(io, service), guard).await
+            drive(self.http2().serve_connection(io, service), guard, limit, idle(peer, limit)).await
         } else {
-            drive(self.http1().serve_connection(io, service), guard).await
+            // hyper's own clock for request heads covers the wait for the next one.
+            drive(self.http1().serve_connection(io, service), guard, limit, std::future::pending()).await
         };
         if let Err(error) = ended {
             // Resets, broken requests and broken-off responses: the request's own line says what matters.
@@ -89,6 +95,7 @@ impl Connections {
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.read_header_timeout)
             .max_headers(HEADERS_MAX)
+            .max_header_size(self.config.max_header_bytes as usize)
             .max_buf_size(self.config.max_header_bytes as usize);
         builder
     }
@@ -97,24 +104,50 @@ impl Connections {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
+            .keep_alive_interval(self.config.read_header_timeout)
+            .keep_alive_timeout(self.config.read_header_timeout)
             .max_concurrent_streams(H2_STREAMS_MAX)
             .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX));
         builder
     }
 }
 
-/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
-async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
+/// Ends when an HTTP/2 connection has no request under way at two looks, `limit` apart. Everything that serves one
+/// holds the peer; beside that only the connection does, and we.
+async fn idle(peer: Arc<Peer>, limit: Duration) {
+    const WITHOUT_REQUESTS: usize = 2;
+    let mut was_idle = false;
+    loop {
+        tokio::time::sleep(limit).await;
+        let is_idle = Arc::strong_count(&peer) <= WITHOUT_REQUESTS;
+        if is_idle && was_idle {
+            return;
+        }
+        was_idle = is_idle;
+    }
+}
+
+/// Runs a connection. When the drain begins it is closed as soon as no request is under way, when time is up at once;
+/// when it is idle it gets `limit` to say goodbye.
+async fn drive<C>(
+    connection: C,
+    mut guard: Guard,
+    limit: Duration,
+    idle: impl Future<Output = ()>,
+) -> Result<(), C::Error>
 where
     C: GracefulConnection,
 {
     let mut connection = pin!(connection);
-    tokio::select! {
+    let is_drain = tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
-    }
+        () = guard.reached(Phase::Draining) => true,
+        () = idle => false,
+    };
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = guard.reached(Phase::Closing) => Ok(()),
+        () = tokio::time::sleep(limit), if !is_drain => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmux_mux::Mux;
 
 use crate::builder;
-use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteTarget};
+use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteConfig, RouteTarget};
 use crate::guest::cache::CodeCache;
 use crate::guest::{Artifact, Guest, GuestEngine, RouteInfo};
 use crate::handler::{Files, Fixed, Handler};
@@ -38,23 +38,17 @@ impl Deployment {
     #[must_use]
     pub fn build(config: &Config, engine: &GuestEngine, problems: &Problems) -> Option<Self> {
         let guests = load_guests(config, engine, problems);
-        let mut mux = Mux::new();
-        let mut complete = true;
-        for route in &config.routes {
-            let Some((name, handler)) =
-                route_handler(route.target.as_ref(), route.line, config, &guests, problems)
-            else {
-                complete = false;
-                continue;
-            };
-            let names = wasmux_mux::Pattern::parse(&route.pattern)
-                .map(|pattern| pattern.names().map(str::to_owned).collect())
-                .unwrap_or_default();
-            let info = Arc::new(RouteInfo { pattern: route.pattern.clone(), names });
-            // The configuration was checked with the same patterns, so this insert cannot fail.
-            complete &= mux.insert(&route.pattern, Route { handler, name, info }).is_ok();
-        }
-        (complete && guests.iter().all(Option::is_some)).then_some(Self { mux })
+        let handler = |route: &RouteConfig| route_handler(route, config, &guests, problems);
+        let handlers: Vec<_> = config.routes.iter().map(handler).collect();
+        let handlers = handlers.into_iter().collect::<Option<Vec<_>>>()?;
+        guests.iter().all(Option::is_some).then(|| Self {
+            mux: config.mux.map(|pattern, &index| {
+                let (name, handler) = handlers[index].clone();
+                let names = pattern.names().map(str::to_owned).collect();
+                let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
+                Route { handler, name, info }
+            }),
+        })
     }
 }
 
@@ -66,7 +60,9 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
             return None; // its build failed, which was reported
         }
         if !handler.wasm.exists() {
-            return None; // reported when the configuration was read
+            let message = format!("`wasm`: there is no file or folder {}", handler.wasm.display());
+            problems.add_at_line(ProblemKind::FileMissing, handler.line, message);
+            return None;
         }
         let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
         let guest = Artifact::load(engine, file, &cache)
@@ -106,13 +102,12 @@ fn built_binaries(config: &Config, problems: &Problems) -> BTreeMap<PathBuf, Pat
 }
 
 fn route_handler(
-    target: Option<&RouteTarget>,
-    line: usize,
+    route: &RouteConfig,
     config: &Config,
     guests: &[Option<Arc<Handler>>],
     problems: &Problems,
 ) -> Option<(Arc<str>, Arc<Handler>)> {
-    Some(match target? {
+    Some(match route.target.as_ref()? {
         RouteTarget::Handler(index) => {
             (config.handlers[*index].settings.name.as_str().into(), guests[*index].clone()?)
         }
@@ -128,7 +123,7 @@ fn route_handler(
             Ok(files) => ("files".into(), Arc::new(Handler::Files(files))),
             Err(error) => {
                 let message = format!("`files`: cannot open {}: {error}", files.folder.display());
-                problems.add_at_line(ProblemKind::FileMissing, line, message);
+                problems.add_at_line(ProblemKind::FileMissing, route.line, message);
                 return None;
             }
         },

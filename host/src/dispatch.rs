@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
 use hyper::body::Incoming as HyperBody;
 use wasmux_mux::{Found, Target};
 
-use crate::access_log::{AccessLog, Record, Recorded};
+use crate::access_log::{AccessLog, Record};
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
 use crate::guest::{Incoming, Peer, RequestBody};
 use crate::handler::Handler;
+use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 
@@ -39,7 +40,7 @@ impl Dispatcher {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
         }
         let handler = route.map(|route| route.name);
-        response.map(|body| Recorded::new(body, record, handler, id))
+        response.map(|body| Recorded::new(body, record, handler, id, Arc::clone(peer)))
     }
 
     async fn answer(
@@ -89,20 +90,20 @@ impl Dispatcher {
     }
 }
 
-/// Host and port as the client named them: of the target if it has them, else of the Host field, which is then
-/// required in HTTP/1.1 (RFC 9112 section 3.2). `None` when there is no telling.
+/// Host and port as the client named them: of the target if it has them, else of the Host field, which HTTP/1.1
+/// requires in any case but CONNECT (RFC 9112 section 3.2). `None` when there is no telling.
 fn authority(parts: &http::request::Parts) -> Option<&str> {
     let mut fields = parts.headers.get_all(HOST).iter();
     let host = match (fields.next(), fields.next()) {
         (_, Some(_)) => return None,
         (Some(host), None) => Some(host.to_str().ok().filter(|host| host.bytes().all(is_host_byte))?),
+        (None, None) if parts.version == Version::HTTP_11 && parts.method != Method::CONNECT => return None,
         (None, None) => None,
     };
-    match (parts.uri.authority(), host) {
-        (Some(authority), _) => Some(authority.as_str()),
-        (None, Some(host)) => Some(host),
-        (None, None) if parts.version == http::Version::HTTP_11 => None,
-        (None, None) => Some(""),
+    match parts.uri.authority() {
+        // Without user and password, which are not part of the host.
+        Some(authority) => authority.as_str().rsplit('@').next(),
+        None => Some(host.unwrap_or_default()),
     }
 }
 

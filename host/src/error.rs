@@ -11,12 +11,8 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 /// What went wrong. Each kind belongs to one [`Origin`] and one row of `rescue`'s table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The request target or the Host field is not usable.
-    BadRequest,
     /// The request body is longer than the handler's `request_body` limit.
     BodyTooLarge,
-    /// The client closed the connection or reset the stream before the response was complete.
-    ClientGone,
     /// The guest trapped.
     Trapped,
     /// The guest broke its response off on purpose.
@@ -49,7 +45,7 @@ impl Kind {
     #[must_use]
     pub const fn origin(self) -> Origin {
         match self {
-            Self::BadRequest | Self::BodyTooLarge | Self::ClientGone => Origin::Client,
+            Self::BodyTooLarge => Origin::Client,
             Self::Trapped | Self::Aborted | Self::BadResponse | Self::ResponseTooLarge | Self::Deadline => {
                 Origin::Guest
             }
@@ -61,9 +57,7 @@ impl Kind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::BadRequest => "bad-request",
             Self::BodyTooLarge => "body-too-large",
-            Self::ClientGone => "client-gone",
             Self::Trapped => "trapped",
             Self::Aborted => "aborted",
             Self::BadResponse => "bad-response",
@@ -104,9 +98,7 @@ impl From<Kind> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::BadRequest => "the request is malformed",
             Kind::BodyTooLarge => "the request body is larger than the handler's `request_body` limit",
-            Kind::ClientGone => "the client went away",
             Kind::Trapped => "the guest trapped",
             Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",

@@ -23,6 +23,7 @@ pub mod guest;
 // The way out.
 pub mod access_log;
 pub mod body;
+pub mod recorded;
 pub mod rescue;
 
 // Beside the path.

@@ -149,8 +149,9 @@ fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).await.is_err() {
-        // Nobody answers: a socket that an earlier run left behind.
+    let connected = UnixStream::connect(path).await;
+    if is_socket && connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        // Nobody listens: a socket that an earlier run left behind.
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -170,12 +171,20 @@ impl Stream {
     fn tcp(stream: TcpStream, remote: SocketAddr) -> io::Result<(Self, Peer)> {
         // Guests stream small pieces; Nagle's algorithm would hold each back until the one before is acknowledged.
         stream.set_nodelay(true)?;
-        let peer = Peer { remote: canonical(remote), local: canonical(stream.local_addr()?), scheme: "http" };
+        let peer = Peer {
+            remote: canonical(remote),
+            local: canonical(stream.local_addr()?),
+            scheme: "http",
+            guard: None,
+        };
         Ok((Self::Tcp(stream), peer))
     }
 
     fn unix(stream: UnixStream) -> (Self, Peer) {
-        (Self::Unix(stream), Peer { remote: "unix".to_owned(), local: "unix".to_owned(), scheme: "http" })
+        (
+            Self::Unix(stream),
+            Peer { remote: "unix".to_owned(), local: "unix".to_owned(), scheme: "http", guard: None },
+        )
     }
 }
 

@@ -4,15 +4,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-// Requests allocate and free small things from many threads; measured in RATIONALE.md.
+// Requests allocate and free small things on many threads, which is what mimalloc is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = wasmux::cli::Cli::parse();
-    if let Err(message) = wasmux::telemetry::start() {
-        eprintln!("wasmux: {message}");
-        return ExitCode::from(2);
-    }
+    let _log = match wasmux::telemetry::start() {
+        Ok(guard) => guard,
+        Err(message) => {
+            eprintln!("wasmux: {message}");
+            return ExitCode::from(2);
+        }
+    };
     cli.run()
 }

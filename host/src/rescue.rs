@@ -19,10 +19,7 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 /// The response to a request whose handler failed before its first byte.
 pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
     let (status, sentence) = match error.kind() {
-        Kind::BadRequest => (StatusCode::BAD_REQUEST, "bad request"),
         Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
-        // Nobody reads this one; it only ends the exchange in an orderly way.
-        Kind::ClientGone => (StatusCode::BAD_REQUEST, "the client went away"),
         Kind::Trapped | Kind::Aborted | Kind::BadResponse | Kind::ResponseTooLarge => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         }

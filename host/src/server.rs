@@ -60,8 +60,8 @@ impl Server {
     }
 }
 
-/// Accepts until the drain begins. A connection's permit is taken before it is accepted, so that beyond
-/// `max_connections` clients wait in the kernel's queue.
+/// Accepts until the drain begins. Beyond `max_connections` one accepted connection waits here for another to end, and
+/// the rest in the kernel's queue.
 async fn accept(
     listener: Listener,
     connections: Arc<Connections>,
@@ -70,10 +70,10 @@ async fn accept(
 ) {
     loop {
         let next = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (permit, listener.accept().await)
+            let (stream, peer) = listener.accept().await;
+            (Arc::clone(&permits).acquire_owned().await, stream, peer)
         };
-        let (permit, (stream, peer)) = tokio::select! {
+        let (permit, stream, peer) = tokio::select! {
             next = next => next,
             () = guard.reached(Phase::Draining) => return,
         };

@@ -1,17 +1,24 @@
 //! The program's own log, on standard error.
+//!
+//! Guests write here too, so lines go through a bounded queue to a thread of their own: a reader that is slow to take
+//! them costs lines and never holds up a request.
 
 use std::io::IsTerminal as _;
 
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Where the level comes from: `WASMUX_LOG=debug`, `WASMUX_LOG=warn,guest=debug` (syntax of tracing's EnvFilter).
 pub const LEVEL_VARIABLE: &str = "WASMUX_LOG";
 
-/// Starts logging; colour only on a terminal.
+/// Lines that may wait to be written; beyond it they are dropped.
+const QUEUE_LINES: usize = 8192;
+
+/// Starts logging; colour only on a terminal. The guard's drop waits, for a second at most, until the last lines are out.
 ///
 /// # Errors
 /// When `WASMUX_LOG` is malformed, or logging was started before.
-pub fn start() -> Result<(), String> {
+pub fn start() -> Result<WorkerGuard, String> {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .with_env_var(LEVEL_VARIABLE)
@@ -22,10 +29,24 @@ pub fn start() -> Result<(), String> {
     // wasmtime-wasi opens a span for each call of a guest, which would stand in every line that the guest prints.
     let no_wasi_spans = "wasmtime_wasi=warn".parse().map_err(|error| format!("{LEVEL_VARIABLE}: {error}"))?;
     let filter = filter.add_directive(no_wasi_spans);
+    let (writer, guard) = line_writer(std::io::stderr(), "log");
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .try_init()
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+    Ok(guard)
+}
+
+/// A writer that never waits for `out`, and the guard of its thread.
+pub(crate) fn line_writer(
+    out: impl std::io::Write + Send + 'static,
+    thread: &str,
+) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(QUEUE_LINES)
+        .thread_name(thread)
+        .finish(out)
 }

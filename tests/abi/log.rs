@@ -15,6 +15,7 @@ fn levels_are_taken_as_the_nearest() {
         (0, "ERROR"),
         (6, "TRACE"),
         (1000, "TRACE"),
+        (u32::MAX, "ERROR"), // −1
     ];
     let script = levels.iter().fold(Script::new(), |script, (level, _)| {
         script.log(*level, format!("this is level {level}.").as_bytes())

@@ -79,6 +79,8 @@ fn refused() -> Vec<(&'static str, String, &'static str)> {
             format!(r#"(memory (export "memory") 1025) {HANDLER}"#),
             "but its `memory` limit is 65536 KiB",
         ),
+        ("big-table", format!("{ok} (table 30000 funcref)"), "30000"),
+        ("two-tables", format!("{ok} (table 1 funcref) (table 1 funcref)"), "table"),
         ("invalid", format!("{ok} (func (result i32))"), "not valid WebAssembly"),
         ("text", format!("{ok} (func"), "not valid WebAssembly"),
     ]

@@ -184,6 +184,35 @@ fn respond_is_held_to_the_body_limit() {
 }
 
 #[test]
+fn respond_takes_up_to_1_mib() {
+    let server = caller();
+    let script = |len| Script::new().raw(Op::Respond, &[200, 0, 0, 0, len]).respond(201, &[], "small");
+    let call = Call::new(&server, script(1 << 20));
+    assert_eq!((call.send(b"").body.len(), call.results().as_str()), (1 << 20, "0 -2"));
+    let call = Call::new(&server, script((1 << 20) + 1));
+    assert_eq!((call.send(b"").text().as_str(), call.results().as_str()), ("small", "-4 0"));
+}
+
+/// ABI.md section 2, rule 8: status, then fields, then what is allowed at this point.
+#[test]
+fn checks_come_in_order() {
+    let server = caller();
+    let after = |script: Script| {
+        respond(200, &[], "x").start(1, &[]).respond(1, &[], "").interim(1, &[]).join(script)
+    };
+    let bad_field = Script::new().start(200, &[("", "")]).interim(103, &[("", "")]).trailers(&[("", "")]);
+    let (script, len) = Script::new().many_fields(501);
+    let both = script.raw(Op::ResponseStart, &[1, SCRATCH, len]).raw(Op::ResponseStart, &[200, SCRATCH, len]);
+    check(
+        &server,
+        vec![
+            ("all of it, too late", after(bad_field), "0 -3 -3 -3 -3 -3 -3", 200, "x"),
+            ("status before the number of fields", both, "0 0 -3 -4", 200, ""),
+        ],
+    );
+}
+
+#[test]
 fn malformed_blocks_trap() {
     let server = caller();
     let good = block(&[("name", "value")]);

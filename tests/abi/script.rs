@@ -1,7 +1,7 @@
 //! Writes scripts for `tests/guests/abi/caller.wat`.
 
 /// Size of the guest's memory.
-pub(super) const MEMORY: u32 = 1 << 20;
+pub(super) const MEMORY: u32 = 17 << 16;
 /// Memory that scripts may use as they like, up to 0xc0000.
 pub(super) const SCRATCH: u32 = 0x20000;
 
@@ -32,6 +32,7 @@ pub(super) enum Op {
     WaitGone,
     /// (ptr, len)
     ReadAll,
+    ResponseAbort,
 }
 
 /// An argument: a number, or the address of data that comes with the script.
@@ -148,6 +149,10 @@ impl Script {
         self.raw(Op::Trap, &[])
     }
 
+    pub(super) fn abort(self) -> Self {
+        self.raw(Op::ResponseAbort, &[])
+    }
+
     pub(super) fn read_all(self) -> Self {
         self.raw(Op::ReadAll, &[SCRATCH, 0x10000])
     }
@@ -161,6 +166,19 @@ impl Script {
         self.steps.push((Op::Repeat, vec![head, head_len, Arg::Is(1), Arg::Is(SCRATCH)]));
         self.steps.push((Op::Repeat, vec![from, len, Arg::Is(count), to]));
         (self, 4 + count * unit.len() as u32)
+    }
+
+    /// This script, then another one.
+    pub(super) fn join(mut self, other: Self) -> Self {
+        let moved = self.data.len() as u32;
+        let place = |arg| match arg {
+            Arg::Data(offset) => Arg::Data(offset + moved),
+            number @ Arg::Is(_) => number,
+        };
+        let steps = other.steps.into_iter().map(|(op, args)| (op, args.into_iter().map(place).collect()));
+        self.steps.extend(steps);
+        self.data.extend(other.data);
+        self
     }
 
     /// The script as one segment of a path.

@@ -1,7 +1,7 @@
 //! `response_start`, `response_write`, `response_flush`, `response_trailers` and `client_gone`.
 
 use super::script::{Op, SCRATCH, Script};
-use super::{Call, caller, check};
+use super::{Call, caller, caller_with_log, check};
 
 fn start(fields: &[(&str, &str)]) -> Script {
     Script::new().start(200, fields)
@@ -61,6 +61,15 @@ fn trailers_check_their_fields() {
             ("bad name", start(&[]).write("a").trailers(&[("a b", "c")]), "0 0 -3", 200, "a"),
             ("bad value", start(&[]).write("a").trailers(&[("a", "\0")]), "0 0 -3", 200, "a"),
             ("no effect", start(&[]).trailers(&[("", "c")]).write("a"), "0 -3 0", 200, "a"),
+            ("framing", start(&[]).write("a").trailers(&[("Content-Length", "1")]), "0 0 -3", 200, "a"),
+            (
+                "framing",
+                start(&[]).write("a").trailers(&[("transfer-encoding", "chunked")]),
+                "0 0 -3",
+                200,
+                "a",
+            ),
+            ("routing", start(&[]).write("a").trailers(&[("Host", "x")]), "0 0 -3", 200, "a"),
             ("beyond 64 KiB", too_long, "0 0 -4", 200, "a"),
             ("501 fields", too_many, "0 0 0 0 -4", 200, "a"),
         ],
@@ -178,6 +187,28 @@ fn a_trap_after_the_first_byte_breaks_the_response_off() {
     let call = Call::new(&server, start(&[("Content-Length", "9")]).write("begun").flush().trap());
     let response = call.send(b"");
     assert_eq!((response.status, response.text().as_str(), response.complete), (200, "begun", false));
+}
+
+/// As a trap does, but when the guest has returned and without a backtrace in the log.
+#[test]
+fn abort_breaks_the_response_off() {
+    let server = caller_with_log("info,wasmux=debug"); // a guest that means it is no error of the log
+    for (script, results) in [
+        (start(&[]).write("begun").flush().abort().write("!").flush(), "0 0 0 0 0 0"),
+        (start(&[("Content-Length", "9")]).write("begun").flush().abort().abort().write("!"), "0 0 0 0 0 0"),
+    ] {
+        let call = Call::new(&server, script);
+        let response = call.send(b"");
+        assert_eq!((response.status, call.results().as_str()), (200, results));
+        assert!(response.text().starts_with("begun") && !response.complete, "{response:?}");
+        let failure = server.log.wait_for(&["reason=\"aborted\"", &call.id]);
+        assert!(!failure.contains("backtrace"), "{failure}");
+    }
+    for script in [Script::new().abort(), Script::new().respond(200, &[], "x").abort(), start(&[]).abort()] {
+        let call = Call::new(&server, script);
+        assert_eq!(call.send(b"").status, 500, "nothing has left the host: that can be said with a status");
+        server.log.wait_for(&["reason=\"aborted\"", &call.id]);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The life of a connection: keep-alive, pipelining, HTTP/1.0, HTTP/2, limits and clocks on heads.
 
+use std::time::Duration;
+
 use super::plain;
 use crate::support::{Site, http2};
 
@@ -35,6 +37,7 @@ fn http_1_0() {
     conn.send("GET /thing HTTP/1.0\r\n\r\n");
     let response = conn.response();
     assert_eq!((response.status, response.text().as_str()), (200, "thing\n"));
+    assert_eq!(response.version, "HTTP/1.0");
     assert!(conn.is_closed());
 
     let mut conn = server.connect();
@@ -158,4 +161,18 @@ fn smuggling_is_refused() {
     conn.send("POST /thing HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /thing HTTP/1.1\r\nHost: x\r\n\r\n");
     let status = conn.response().status;
     assert!(status == 400 || (status == 201 && conn.rest().is_empty()), "{status}");
+}
+
+#[test]
+fn beyond_max_connections_clients_wait() {
+    let site = Site::new("[server]\nmax_connections = 1\n[routes]\n\"/\" = { respond = \"ok\" }\n");
+    let server = site.serve();
+    let mut first = server.connect();
+    first.request("GET", "/", &[], b"");
+    assert_eq!(first.response().status, 200);
+    let mut second = server.connect();
+    second.request("GET", "/", &[], b"");
+    assert!(!second.answers_within(Duration::from_millis(300)), "the first connection is still open");
+    drop(first);
+    assert_eq!(second.response().status, 200);
 }

@@ -4,22 +4,32 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use super::DEADLINE;
 
 trait Socket: Read + Write + Send {
     fn finish(&self);
+    fn set_patience(&self, patience: Duration);
 }
 
 impl Socket for TcpStream {
     fn finish(&self) {
         self.shutdown(Shutdown::Write).unwrap();
     }
+
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+    }
 }
 
 impl Socket for UnixStream {
     fn finish(&self) {
         self.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
     }
 }
 
@@ -174,6 +184,16 @@ impl Conn {
     /// Whether the server closes the connection now, without another byte.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.unread.is_empty() && !self.more()
+    }
+
+    /// Whether a byte comes within this time.
+    pub(crate) fn answers_within(&mut self, patience: Duration) -> bool {
+        self.socket.set_patience(patience);
+        let mut byte = [0];
+        let read = self.socket.read(&mut byte);
+        self.socket.set_patience(DEADLINE);
+        self.unread.extend_from_slice(&byte[..*read.as_ref().unwrap_or(&0)]);
+        read.is_ok_and(|count| count > 0)
     }
 
     /// Everything until the connection ends.

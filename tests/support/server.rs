@@ -43,7 +43,9 @@ fn kill(pid: u32, signal: &str) {
 
 /// A temporary folder with a routes.toml.
 pub(crate) struct Site {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder in the end.
+    temporary: Option<TempDir>,
     log_level: &'static str,
     listeners: usize,
 }
@@ -51,9 +53,15 @@ pub(crate) struct Site {
 impl Site {
     /// A folder with this routes.toml. `serve` listens on a free port unless the text says where.
     pub(crate) fn new(routes: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("wasmux-").tempdir().unwrap();
-        let site = Self { folder, log_level: "info", listeners: 1 };
+        let temporary = tempfile::Builder::new().prefix("wasmux-").tempdir().unwrap();
+        let mut site = Self::at(temporary.path());
+        site.temporary = Some(temporary);
         site.file("routes.toml", routes)
+    }
+
+    /// A folder that is there already.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), temporary: None, log_level: "info", listeners: 1 }
     }
 
     /// Adds a file; folders above it are made.
@@ -86,19 +94,19 @@ impl Site {
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// Runs `wasmux` in the folder to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        finish(wasmux(self.folder.path()).args(args))
+        finish(wasmux(&self.folder).args(args))
     }
 
     /// As [`Self::run`], with this standard input.
     pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Output {
         std::fs::write(self.path("stdin"), input).unwrap();
         let input = std::fs::File::open(self.path("stdin")).unwrap();
-        finish(wasmux(self.folder.path()).args(args).stdin(input))
+        finish(wasmux(&self.folder).args(args).stdin(input))
     }
 
     /// Starts `wasmux serve` and waits until it listens.
@@ -108,7 +116,7 @@ impl Site {
 
     /// As [`Self::serve`], with further arguments.
     pub(crate) fn serve_with(self, args: &[&str]) -> Server {
-        let mut command = wasmux(self.folder.path());
+        let mut command = wasmux(&self.folder);
         command.arg("serve").args(args).env("WASMUX_LOG", self.log_level);
         let text = std::fs::read_to_string(self.path("routes.toml")).unwrap_or_default();
         if !text.contains("listen =") {

@@ -196,6 +196,12 @@ impl<T> Mux<T> {
         Ok(())
     }
 
+    /// The same patterns with other values, made in order of insertion.
+    pub fn map<U>(&self, mut value: impl FnMut(&Pattern, &T) -> U) -> Mux<U> {
+        let routes = self.routes.iter().map(|(pattern, old)| (pattern.clone(), value(pattern, old)));
+        Mux { routes: routes.collect(), index: self.index.clone(), tree: self.tree.clone() }
+    }
+
     /// The patterns and their values, in order of insertion.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Pattern, &T)> + ExactSizeIterator {
         self.routes.iter().map(|(pattern, value)| (pattern, value))

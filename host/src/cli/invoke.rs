@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasmux_mux::{Found, Mux};
@@ -36,19 +37,27 @@ fn load(args: &InvokeArgs) -> Result<Arc<Guest>, String> {
         let built = builder::build(std::slice::from_ref(&file)).pop().map(|(_, built)| built);
         file = built.ok_or("nothing was built")?.map_err(|error| error.to_string())?;
     }
-    let mut env = Vec::new();
-    for pair in &args.env {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("--env {pair}: write NAME=VALUE"))?;
-        env.push((name.to_owned(), value.to_owned()));
-    }
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let engine =
         GuestEngine::new(1).map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
     let cache = ServerConfig::default().cache.map_or_else(CodeCache::off, CodeCache::at);
     let artifact = Artifact::load(&engine, &file, &cache);
-    let settings = GuestSettings { name, env, ..GuestSettings::default() };
+    let settings = GuestSettings { name, env: args.env.clone(), ..GuestSettings::default() };
     let guest = artifact.and_then(|artifact| Guest::new(&engine, &artifact, settings));
     guest.map(Arc::new).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+pub(super) fn parse_header(field: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = field.split_once(':').ok_or("write `Name: value`")?;
+    match (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_str(value.trim())) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        _ => Err("HTTP does not allow this name or value".to_owned()),
+    }
+}
+
+pub(super) fn parse_env(pair: &str) -> Result<(String, String), String> {
+    let (name, value) = pair.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The request as the server would hand it over.
@@ -60,17 +69,18 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = args.method.clone();
     parts.uri = origin;
-    for field in &args.headers {
-        let (name, value) =
-            field.split_once(':').ok_or_else(|| format!("--header {field}: write `Name: value`"))?;
-        match (HeaderName::from_bytes(name.trim().as_bytes()), HeaderValue::from_str(value.trim())) {
-            (Ok(name), Ok(value)) => parts.headers.append(name, value),
-            _ => return Err(format!("--header {field}: HTTP does not allow this name or value")),
-        };
+    parts.headers.extend(args.headers.iter().cloned());
+    if !parts.headers.contains_key(HOST) {
+        parts.headers.extend(HeaderValue::from_str(&authority).map(|host| (HOST, host)));
     }
     let (route, values) = matched(args, parts.uri.path(), &authority)?;
     let id = RequestIds::new().assign(&parts.headers);
-    let peer = Arc::new(Peer { remote: "invoke".to_owned(), local: "invoke".to_owned(), scheme: "http" });
+    let peer = Arc::new(Peer {
+        remote: "127.0.0.1:0".to_owned(),
+        local: "127.0.0.1:0".to_owned(),
+        scheme: "http",
+        guard: None,
+    });
     Ok(Incoming {
         parts,
         authority,
@@ -84,13 +94,13 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
 
 fn matched(args: &InvokeArgs, path: &str, host: &str) -> Result<(RouteInfo, Vec<Vec<u8>>), String> {
     let mut mux = Mux::new();
-    mux.insert(&args.pattern, ()).map_err(|error| format!("--pattern: {error}"))?;
+    mux.insert(args.pattern.as_str(), ()).map_err(|error| format!("--pattern: {error}"))?;
     let request = wasmux_mux::Request { method: args.method.as_str(), host, path, query: None };
     match mux.find(&request) {
         Found::Match(found) => {
             let (names, values) =
                 found.values().map(|(name, value)| (name.to_owned(), value.into_owned())).unzip();
-            Ok((RouteInfo { pattern: args.pattern.clone(), names }, values))
+            Ok((RouteInfo { pattern: args.pattern.to_string(), names }, values))
         }
         _ => Err(format!("--pattern {}: it does not match {} {path}", args.pattern, args.method)),
     }

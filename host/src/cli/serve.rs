@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{OK, PROBLEMS, ServeArgs, fail, fail_with, print};
 use crate::access_log::AccessLog;
@@ -57,11 +57,12 @@ fn read(args: &ServeArgs) -> Result<(Config, Problems), ExitCode> {
 }
 
 async fn serve(config: ServerConfig, deployment: Deployment) -> ExitCode {
-    let log = match AccessLog::start(access_log_format(&config)) {
-        Ok(log) => log,
-        Err(error) => return fail(format_args!("the access log cannot be started: {error}")),
+    let (log, _writer) = AccessLog::start(access_log_format(&config)).unzip();
+    // Before anybody is told that we listen: from then on a signal means a drain.
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return fail(format_args!("signals cannot be handled: {error}")),
     };
-    let (log, _writer) = log.unzip();
     let server = match Server::bind(config).await {
         Ok(server) => server,
         Err(errors) => return fail(errors.join("\nwasmux: ")),
@@ -73,7 +74,7 @@ async fn serve(config: ServerConfig, deployment: Deployment) -> ExitCode {
     let serving = server.run(dispatcher, &drain);
     tokio::select! {
         () = serving => OK,
-        code = signals(&drain) => code,
+        code = signals.drive(&drain) => code,
     }
 }
 
@@ -82,21 +83,28 @@ fn access_log_format(config: &ServerConfig) -> AccessLogFormat {
     config.access_log.unwrap_or(if on_terminal { AccessLogFormat::Text } else { AccessLogFormat::Off })
 }
 
-/// The first signal begins the drain; a second one ends the wait for it.
-async fn signals(drain: &Drain) -> ExitCode {
-    let (mut interrupt, mut terminate) =
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-            (Err(error), _) | (_, Err(error)) => {
-                return fail(format_args!("signals cannot be handled: {error}"));
-            }
-        };
-    let mut next =
-        async || tokio::select! { _ = interrupt.recv() => "SIGINT", _ = terminate.recv() => "SIGTERM" };
-    let name = next().await;
-    tracing::info!("{name}: draining; a second signal ends at once");
-    drain.advance(Phase::Draining);
-    let name = next().await;
-    tracing::warn!("{name}: ending now, requests in flight are cut off");
-    ExitCode::from(PROBLEMS)
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! { _ = self.interrupt.recv() => "SIGINT", _ = self.terminate.recv() => "SIGTERM" }
+    }
+
+    /// The first signal begins the drain; a second one ends the wait for it.
+    async fn drive(mut self, drain: &Drain) -> ExitCode {
+        let name = self.next().await;
+        tracing::info!("{name}: draining; a second signal ends at once");
+        drain.advance(Phase::Draining);
+        let name = self.next().await;
+        tracing::warn!("{name}: ending now, requests in flight are cut off");
+        ExitCode::from(PROBLEMS)
+    }
 }

@@ -12,7 +12,8 @@ use crate::guest::{GuestSettings, Limits, OnDisconnect};
 /// A checked `[handlers.NAME]`.
 #[derive(Clone, Debug)]
 pub struct HandlerConfig {
-    /// A crate folder, or a `.wasm`, `.wat` or `.cwasm` file.
+    /// A crate folder, or a `.wasm`, `.wat` or `.cwasm` file. Whether it is there is seen when it is loaded: the mux can
+    /// be asked without it.
     pub wasm: PathBuf,
     /// The line of its `wasm` key.
     pub line: usize,
@@ -72,10 +73,6 @@ pub(super) fn read_handler(
     table.finish();
     let wasm = wasm?;
     let path = folder.join(wasm.value);
-    if !path.exists() {
-        let message = format!("`wasm`: there is no file or folder {}", path.display());
-        problems.add(ProblemKind::FileMissing, &wasm.span, message);
-    }
     Some(HandlerConfig { wasm: path, line: problems.line_of(wasm.span.start), settings })
 }
 

@@ -136,6 +136,11 @@ fn built_in(
     folder: &Path,
     problems: &Problems,
 ) -> Option<RouteTarget> {
+    let kinds: Vec<_> = ["respond", "redirect", "files"].into_iter().filter(|key| table.has(key)).collect();
+    if kinds.len() > 1 {
+        let message = format!("route \"{pattern}\" has `{}`; choose one", kinds.join("` and `"));
+        problems.add(ProblemKind::BadValue, &value.span(), message);
+    }
     if let Some(body) = table.string("respond") {
         return respond(table, &body).map(RouteTarget::Respond);
     }
@@ -145,7 +150,7 @@ fn built_in(
     if let Some(path) = table.string("files") {
         return files(table, &path, pattern, folder, problems).map(RouteTarget::Files);
     }
-    if !["respond", "redirect", "files"].iter().any(|key| table.has(key)) {
+    if kinds.is_empty() {
         let message =
             format!("route \"{pattern}\" needs one of `respond`, `redirect` or `files`, or a handler's name");
         problems.add(ProblemKind::MissingKey, &value.span(), message);
@@ -172,7 +177,8 @@ fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
 fn redirect(table: &Table<'_>, location: &At<&str>) -> Option<RedirectConfig> {
     let status = table.integer("status", 301..=308).unwrap_or(307) as u16;
     if ![301, 302, 303, 307, 308].contains(&status) {
-        table.bad_value(&location.span, "`status` of a redirect must be 301, 302, 303, 307 or 308");
+        let span = table.value("status").map_or(location.span.clone(), toml::Spanned::span);
+        table.bad_value(&span, "`status` of a redirect must be 301, 302, 303, 307 or 308");
     }
     let Ok(value) = HeaderValue::from_str(location.value) else {
         table.bad_value(&location.span, "`redirect` must be a URL or path without control characters");

@@ -1,7 +1,6 @@
 //! `[server]`: the process and its listeners.
 
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,6 +82,8 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
     /// Waiting for, and reading of, the head of one request.
     pub read_header_timeout: Duration,
+    /// A client that takes nothing of what is written to it for so long is cut off.
+    pub stall_timeout: Duration,
     /// Request line and header fields of one request, in bytes; beyond it 431.
     pub max_header_bytes: u64,
     /// Open connections; beyond it new ones wait in the kernel's queue.
@@ -101,6 +102,7 @@ impl Default for ServerConfig {
             access_log: None,
             shutdown_timeout: Duration::from_secs(30),
             read_header_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             max_header_bytes: 1 << 20,
             max_connections: 10_000,
             instances: 1_000,
@@ -128,6 +130,7 @@ pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> S
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
         read_header_timeout: table.duration("read_header_timeout").unwrap_or(defaults.read_header_timeout),
+        stall_timeout: table.duration("stall_timeout").unwrap_or(defaults.stall_timeout),
         max_header_bytes: table
             .size("max_header_bytes", 8192..=16 << 20)
             .unwrap_or(defaults.max_header_bytes),
@@ -149,8 +152,9 @@ pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> S
 
 fn listen(table: &Table<'_>) -> Option<Vec<ListenAddr>> {
     let texts = table.strings("listen")?;
-    if texts.is_empty() {
-        let span = table.value("listen").map_or(Range::default(), toml::Spanned::span);
+    let written = table.value("listen")?;
+    if written.get_ref().as_array().is_some_and(|list| list.is_empty()) {
+        let span = written.span();
         table.bad_value(&span, "`listen` is empty; name at least one address, such as \"127.0.0.1:8080\"");
     }
     let parsed = texts.iter().filter_map(|text| match ListenAddr::parse(text.value) {

@@ -14,17 +14,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         )
     };
     let number: u64 = number.parse().map_err(|_| wanted())?;
-    let seconds = match unit {
-        "ms" => return Ok(Duration::from_millis(number)),
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
+    let factor: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
         _ => return Err(wanted()),
     };
-    number
-        .checked_mul(seconds)
-        .filter(|&s| s <= DURATION_SECONDS_MAX)
-        .map(Duration::from_secs)
+    let milliseconds = number.checked_mul(factor).filter(|&ms| ms <= DURATION_SECONDS_MAX * 1_000);
+    milliseconds
+        .map(Duration::from_millis)
         .ok_or_else(|| format!("`{text}` is too long; at most {} days", DURATION_SECONDS_MAX / 86_400))
 }
 

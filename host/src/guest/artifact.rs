@@ -8,6 +8,7 @@ use wasmtime::{Engine, Module, Precompiled};
 use super::cache::{self, CodeCache};
 use super::engine::GuestEngine;
 use super::inspect::{Inspection, inspect};
+use super::instance::{Guest, GuestSettings};
 
 /// Checked and compiled guest code.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ impl Artifact {
         Ok(Self { module })
     }
 
-    /// Looks into a `.wasm` or `.wat` file without running it.
+    /// Looks into a `.wasm` or `.wat` file, and tries all that is done at load, without running it.
     ///
     /// # Errors
     /// When the file cannot be read or is not WebAssembly.
@@ -70,7 +71,15 @@ impl Artifact {
                 "it is compiled code; inspect the `.wasm` it was made from".to_owned(),
             ));
         }
-        inspect(&binary(&bytes)?, engine).map_err(LoadError::one)
+        let wasm = binary(&bytes)?;
+        let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
+        if inspection.problems.is_empty() {
+            let artifact = compile(engine, &wasm, &CodeCache::off());
+            let guest =
+                artifact.and_then(|module| Guest::new(engine, &Self { module }, GuestSettings::default()));
+            inspection.problems.extend(guest.err().into_iter().flat_map(|error| error.problems));
+        }
+        Ok(inspection)
     }
 }
 

@@ -41,6 +41,10 @@ impl CodeCache {
     pub fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Module> {
         let Some(folder) = &self.folder else { return Module::from_binary(engine, wasm) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
+        if folder.exists() && !is_private(folder) {
+            tracing::warn!(folder = %folder.display(), "others can write to the code cache, so it is not used; chmod go-w it");
+            return Module::from_binary(engine, wasm);
+        }
         if path.exists() {
             match load(engine, &path) {
                 Ok(module) => return Ok(module),
@@ -71,9 +75,23 @@ impl CodeCache {
 /// When it is not compiled code, or was made by another version or for another machine.
 #[expect(unsafe_code, reason = "compiled code is native code: loading it is trusting it")]
 pub(super) fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
-    // SAFETY: the file is one that `store` wrote, in a folder only the owner can write to, or a `.cwasm` that the
-    // operator names in routes.toml and so trusts like this program itself. wasmtime checks version and settings.
+    // SAFETY: the file is one that `store` wrote, in a folder to which nobody else can write (`is_private`), or a
+    // `.cwasm` that the operator names in routes.toml and so trusts like this program itself. wasmtime checks version
+    // and settings.
     unsafe { Module::deserialize_file(engine, path) }
+}
+
+/// Whether nobody else can put code into the folder.
+#[cfg(unix)]
+fn is_private(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    fs::metadata(folder).is_ok_and(|folder| folder.mode() & WRITABLE_BY_OTHERS == 0)
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &Path) -> bool {
+    true
 }
 
 fn key(engine: &Engine, wasm: &[u8]) -> String {

@@ -5,14 +5,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
 use http_body::Frame;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::engine::EPOCH_TICK;
 use super::outbox::{Broken, Finished, Outbox};
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -32,9 +34,11 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A guest at work on one request.
 pub(super) struct Call {
-    work: Option<Work>,
+    /// Empty when the guest has ended.
+    work: Arc<Mutex<Option<Work>>>,
     outbox: Arc<Outbox>,
     deadline: Pin<Box<Sleep>>,
+    watchdog: Option<AbortHandle>,
     on_disconnect: OnDisconnect,
 }
 
@@ -46,7 +50,7 @@ impl Call {
         on_disconnect: OnDisconnect,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
-        Self { work: Some(work), outbox, deadline, on_disconnect }
+        Self { work: Arc::new(Mutex::new(Some(work))), outbox, deadline, watchdog: None, on_disconnect }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
@@ -60,6 +64,7 @@ impl Call {
         .await?;
         let (status, headers, body) = match head {
             Some((status, headers)) => {
+                self.watch();
                 (status, headers, Body::guest(GuestBody::new(self, BodyState::Running)))
             }
             None => match self.outbox.finish() {
@@ -79,9 +84,11 @@ impl Call {
     /// Polls the guest, then the clock: the guest yields at least once in an epoch tick, so the clock is never late
     /// by more than that.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let Some(work) = &mut self.work else { return Poll::Ready(Ok(())) };
+        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody asks again after an end, so it was the watchdog.
+        let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Kind::Deadline.into())) };
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
-            self.work = None;
+            *slot = None;
             return Poll::Ready(result.and_then(|()| match self.outbox.broken() {
                 None => Ok(()),
                 Some(Broken::Limit) => Err(Kind::ResponseTooLarge.into()),
@@ -89,16 +96,38 @@ impl Call {
             }));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
-            self.work = None;
+            *slot = None;
             return Poll::Ready(Err(Kind::Deadline.into()));
         }
         Poll::Pending
+    }
+
+    /// Ends the guest at its deadline also when nobody polls it: while a client does not read, its connection has no
+    /// use for a body, and would keep the instance for as long as it likes.
+    fn watch(&mut self) {
+        let (work, deadline) = (Arc::downgrade(&self.work), self.deadline.deadline());
+        let watchdog = tokio::spawn(async move {
+            tokio::time::sleep_until(deadline).await;
+            while let Some(work) = work.upgrade() {
+                if let Ok(mut work) = work.try_lock() {
+                    *work = None;
+                    break;
+                }
+                // It is being polled just now, which ends within an epoch tick.
+                drop(work);
+                tokio::time::sleep(EPOCH_TICK).await;
+            }
+        });
+        self.watchdog = Some(watchdog.abort_handle());
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let Some(work) = self.work.take() else { return };
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.abort();
+        }
+        let Some(work) = self.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // The connection drops a body as soon as it has its last declared byte, or when there is to be none: that client
         // has not gone away, and its guest may end in peace.
         let is_served = self.outbox.is_served();

@@ -8,6 +8,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt as _, Either, Full};
 
 use super::outbox::Outbox;
+use crate::drain::Guard;
 use crate::request_id::RequestId;
 
 /// Two addresses of a connection, as text, and its scheme.
@@ -19,6 +20,8 @@ pub struct Peer {
     pub local: String,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// Keeps a drain waiting for guests that outlive their connection; none without a server.
+    pub guard: Option<Guard>,
 }
 
 /// The text of a pattern and the names of its wildcards, in order.
@@ -76,6 +79,8 @@ pub struct RequestBody {
     /// Received, not yet handed out.
     rest: Bytes,
     trailers: Option<HeaderMap>,
+    /// What the client declared; the source forgets it as it is read.
+    declared: Option<u64>,
     /// Bytes the handler may still receive.
     allowance: u64,
     end: Option<Result<(), ReadError>>,
@@ -95,7 +100,8 @@ impl RequestBody {
     }
 
     fn new(source: Either<hyper::body::Incoming, Full<Bytes>>) -> Self {
-        Self { source, rest: Bytes::new(), trailers: None, allowance: u64::MAX, end: None }
+        let declared = if source.is_end_stream() { Some(0) } else { source.size_hint().exact() };
+        Self { source, rest: Bytes::new(), trailers: None, declared, allowance: u64::MAX, end: None }
     }
 
     /// Reading beyond `bytes` fails from now on.
@@ -106,7 +112,7 @@ impl RequestBody {
     /// The declared length, 0 when there is no body, or `None` when it is to be read to its end.
     #[must_use]
     pub fn declared_length(&self) -> Option<u64> {
-        if self.source.is_end_stream() { Some(0) } else { self.source.size_hint().exact() }
+        self.declared
     }
 
     /// At most `len_max` further bytes; empty at the end of the body, from then on always. Cancel safe.
@@ -129,6 +135,11 @@ impl RequestBody {
             }
         }
         Ok(self.rest.split_to(len_max.min(self.rest.len())))
+    }
+
+    /// Whether reading has come to an end, good or bad: every further read says the same.
+    pub(super) fn has_ended(&self) -> bool {
+        self.rest.is_empty() && self.end.is_some()
     }
 
     /// The trailer fields, once the body was read to its end.

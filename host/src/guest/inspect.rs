@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef, Validator, WasmFeatures};
+use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
 
 use super::engine::GuestEngine;
 
@@ -101,11 +101,11 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
     }
     found.classify();
     found.judge();
-    if found.kind != Kind::Component && found.problems.is_empty() {
-        let features = WasmFeatures::default() - WasmFeatures::MEMORY64 - WasmFeatures::MULTI_MEMORY;
-        if let Err(error) = Validator::new_with_features(features).validate_all(bytes) {
-            found.problems.push(format!("not valid WebAssembly: {error}"));
-        }
+    if found.kind != Kind::Component
+        && found.problems.is_empty()
+        && let Err(error) = wasmtime::Module::validate(&engine.engine, bytes)
+    {
+        found.problems.push(format!("not valid WebAssembly for this host: {error:#}"));
     }
     Ok(found)
 }

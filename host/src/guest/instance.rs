@@ -74,6 +74,11 @@ impl Guest {
             export(wasmux_abi::MEMORY).ok_or_else(|| missing_export("memory", "its linear memory"))?;
         let serve_http =
             export(wasmux_abi::SERVE_HTTP).ok_or_else(|| missing_export("serve_http", "() -> ()"))?;
+        if export("_start").is_some() {
+            return Err(LoadError::one(
+                "the module is a program (it exports `_start`), not a handler".to_owned(),
+            ));
+        }
         check_signature(artifact, wasmux_abi::SERVE_HTTP)?;
         check_signature(artifact, wasmux_abi::INITIALIZE)?;
         check_memory(artifact, settings.limits.memory_bytes_max)?;
@@ -188,9 +193,20 @@ fn describe(error: &wasmtime::Error) -> String {
         None => error.root_cause().to_string(),
     };
     match error.downcast_ref::<wasmtime::WasmBacktrace>() {
-        Some(backtrace) => format!("{cause}\n{backtrace}"),
+        Some(backtrace) if has_plain_names(backtrace) => format!("{cause}\n{backtrace}"),
+        Some(backtrace) => format!("{cause}\n{}", backtrace.to_string().escape_debug()),
         None => cause,
     }
+}
+
+/// Names come from the module, which may be anybody's: they must not break the log's form.
+fn has_plain_names(backtrace: &wasmtime::WasmBacktrace) -> bool {
+    let is_plain = |name: Option<&str>| !name.is_some_and(|name| name.contains(char::is_control));
+    backtrace.frames().iter().all(|frame| {
+        is_plain(frame.func_name())
+            && is_plain(frame.module().name())
+            && frame.symbols().iter().all(|symbol| is_plain(symbol.name()) && is_plain(symbol.file()))
+    })
 }
 
 fn missing_export(name: &str, what: &str) -> LoadError {

@@ -192,6 +192,9 @@ impl Outbox {
         if inner.stage != Stage::Streaming {
             return Err(SendError::State);
         }
+        if NOT_IN_TRAILERS.iter().any(|name| trailers.contains_key(name)) {
+            return Err(SendError::Invalid);
+        }
         inner.stage = Stage::Ended;
         inner.trailers = Some(trailers);
         Ok(())
@@ -216,13 +219,9 @@ impl Outbox {
     }
 
     /// The head of a streamed response, once it may leave.
-    ///
-    /// A response without content leaves when the guest has returned: nobody polls the body of such a response, so
-    /// that letting it go earlier would end the guest in the middle of its work.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        let may_leave = inner.released && !inner.has_no_content();
-        if may_leave || inner.returned { inner.head.take() } else { None }
+        if inner.released || inner.returned { inner.head.take() } else { None }
     }
 
     /// Body bytes that wait, if any.
@@ -305,6 +304,16 @@ impl Inner {
     }
 }
 
+/// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
+const NOT_IN_TRAILERS: [HeaderName; 6] = [
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TRAILER,
+    header::HOST,
+];
+
 /// RFC 9110 sections 15.3.5 and 15.4.5: these never have content.
 fn allows_no_body(status: StatusCode) -> bool {
     status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
@@ -321,7 +330,12 @@ fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
     for name in &OWNED {
         headers.remove(name);
     }
-    let is_close = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+    let is_close = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
     if headers.contains_key(header::CONNECTION) {
         let close = headers.get_all(header::CONNECTION).iter().any(is_close);
         headers.remove(header::CONNECTION);

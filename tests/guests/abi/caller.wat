@@ -4,7 +4,7 @@
 ;; The script is the value of the pattern's first wildcard: steps of six u32 (which call, five arguments), then a step
 ;; that is 0, then data that the steps point to. tests/abi/script.rs writes it.
 ;;
-;; Memory, 1 MiB: 0x1000 script · 0x10000 text of the results · 0x20000 to 0xc0000 free for scripts · 0xc0000 request head
+;; Memory, 17 pages: 0x1000 script · 0x10000 text of the results · 0x20000 to 0xc0000 free for scripts · 0xc0000 request head
 (module
   (import "wasmux:http/1" "request_head" (func $request_head (param i32 i32) (result i32)))
   (import "wasmux:http/1" "request_read" (func $request_read (param i32 i32) (result i32)))
@@ -15,11 +15,12 @@
   (import "wasmux:http/1" "response_write" (func $response_write (param i32 i32) (result i32)))
   (import "wasmux:http/1" "response_flush" (func $response_flush (result i32)))
   (import "wasmux:http/1" "response_trailers" (func $response_trailers (param i32 i32) (result i32)))
+  (import "wasmux:http/1" "response_abort" (func $response_abort))
   (import "wasmux:http/1" "client_gone" (func $client_gone (result i32)))
   (import "wasmux:log/1" "log" (func $log (param i32 i32 i32)))
   (import "wasmux:log/1" "enabled" (func $enabled (param i32) (result i32)))
 
-  (memory (export "memory") 16 16)
+  (memory (export "memory") 17 17)
   (data (i32.const 0x10000) "results")
   (global $step (mut i32) (i32.const 0x1000)) ;; address of the step that is being done
   (global $end (mut i32) (i32.const 0x10007)) ;; end of the text of the results
@@ -29,7 +30,7 @@
     $trap ;; 0 ends the script and is never called
     $do_request_head $do_request_read $do_request_trailers $do_respond $do_response_interim $do_response_start
     $do_response_write $response_flush $do_response_trailers $client_gone $do_log $do_enabled
-    $fill $repeat $trap $wait_gone $read_all))
+    $fill $repeat $trap $wait_gone $read_all $do_response_abort))
 
   (func (export "serve_http")
     (call $load_script)
@@ -67,6 +68,7 @@
   (func $do_response_write (type $call) (call $response_write (call $arg (i32.const 1)) (call $arg (i32.const 2))))
   (func $do_response_trailers (type $call)
     (call $response_trailers (call $arg (i32.const 1)) (call $arg (i32.const 2))))
+  (func $do_response_abort (type $call) (call $response_abort) (i32.const 0))
   (func $do_log (type $call)
     (call $log (call $arg (i32.const 1)) (call $arg (i32.const 2)) (call $arg (i32.const 3))) (i32.const 0))
   (func $do_enabled (type $call) (call $enabled (call $arg (i32.const 1))))

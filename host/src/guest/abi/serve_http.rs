@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
-use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE};
+use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE, RESPOND_BYTES_MAX};
 
 use super::super::exchange::{Exchange, ReadError};
 use super::super::log;
@@ -68,7 +68,7 @@ async fn request_read(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Resu
         return Ok(0);
     }
     let exchange = exchange(caller.data_mut())?;
-    if exchange.outbox.is_gone() {
+    if exchange.outbox.is_gone() && !exchange.request.body.has_ended() {
         return Ok(Errno::Gone.code());
     }
     match exchange.request.body.read(len as usize).await {
@@ -104,6 +104,9 @@ fn respond(
     let fields = parse_fields("respond", Region::new("respond", ptr, len).within(data)?)?;
     let body = Region::new("respond", body, body_len).within(data)?;
     let outbox = &exchange(state)?.outbox;
+    if body.len() > RESPOND_BYTES_MAX {
+        return Ok(Errno::Limit.code());
+    }
     Ok(code(final_status(status).and_then(|status| {
         // The copy is what lets the instance go before the response is written.
         outbox.respond(status, fields?, Bytes::copy_from_slice(body)).map_err(errno)
@@ -113,12 +116,11 @@ fn respond(
 fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_interim", Region::new("response_interim", ptr, len).within(data)?)?;
-    if let Err(error) = exchange(state)?.outbox.may_send_interim() {
-        return Ok(errno(error).code());
-    }
-    // hyper cannot send interim responses of a service; leaving one out is allowed (RFC 9110 section 15.2).
     let status_ok = (100..200).contains(&status) && status != 101;
-    Ok(code(if status_ok { fields.map(drop) } else { Err(Errno::Invalid) }))
+    let valid = if status_ok { fields.map(drop) } else { Err(Errno::Invalid) };
+    // hyper cannot send interim responses of a service; leaving one out is allowed (RFC 9110 section 15.2).
+    let outbox = &exchange(state)?.outbox;
+    Ok(code(valid.and_then(|()| outbox.may_send_interim().map_err(errno))))
 }
 
 fn response_start(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
@@ -175,7 +177,7 @@ fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {
     Ok(i32::from(exchange(caller.data_mut())?.outbox.is_gone()))
 }
 
-fn log_line(mut caller: Caller<'_, State>, level: u32, ptr: u32, len: u32) -> Result<()> {
+fn log_line(mut caller: Caller<'_, State>, level: i32, ptr: u32, len: u32) -> Result<()> {
     let (data, state) = memory::split(&mut caller)?;
     let text = Region::new("log", ptr, len).within(data)?;
     if let Some(log) = &state.log {
@@ -184,13 +186,13 @@ fn log_line(mut caller: Caller<'_, State>, level: u32, ptr: u32, len: u32) -> Re
     Ok(())
 }
 
-fn log_enabled(_: Caller<'_, State>, level: u32) -> i32 {
+fn log_enabled(_: Caller<'_, State>, level: i32) -> i32 {
     i32::from(log::is_enabled(log_level(level)))
 }
 
-fn log_level(level: u32) -> Level {
+fn log_level(level: i32) -> Level {
     match level {
-        0 | 1 => Level::ERROR,
+        ..=1 => Level::ERROR,
         2 => Level::WARN,
         3 => Level::INFO,
         4 => Level::DEBUG,

@@ -1,0 +1,251 @@
+//! Every example over the wire, served by the repository's own routes.toml, as its first lines say.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::guests::{root, serve_examples};
+use crate::support::{Conn, Server};
+
+/// As much as nobody keeps in memory by mistake unnoticed.
+const LARGE: usize = 100 << 20;
+/// The host may not need more for it than this.
+const GROWTH_MAX: u64 = 32 << 20;
+
+/// A new example must come with a test.
+#[test]
+fn all_examples_are_tested() {
+    let here = include_str!("examples.rs");
+    for entry in std::fs::read_dir(root().join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(here.contains(&format!("fn {name}")), "there is no test of examples/{name}");
+        let routes = std::fs::read_to_string(root().join("routes.toml")).unwrap();
+        assert!(
+            routes.contains(&format!("wasm = \"examples/{name}\"")),
+            "routes.toml does not serve examples/{name}"
+        );
+        let source = std::fs::read_to_string(root().join(format!("examples/{name}/src/lib.rs"))).unwrap();
+        assert!(source.starts_with("//! Run with: "), "examples/{name} does not say how to run it");
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn hello_and_the_built_in_ones() {
+    let server = serve_examples();
+    assert_eq!(server.get("/hello/World").text(), "Hello, World!\n");
+    assert_eq!(server.get("/hello/a%2Fb%20%C3%A9").text(), "Hello, a/b é!\n");
+    let response = server.get("/hello/%3Cscript%3E");
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"), "{response:?}");
+    assert_eq!(server.request("POST", "/hello/x", &[], b"").header("allow"), Some("GET, HEAD"));
+    let old = server.get("/old");
+    assert_eq!((old.status, old.header("location")), (308, Some("/hello/again")));
+    assert_eq!(server.get("/healthz").text(), "ok\n");
+    assert!(server.get("/examples/hello/src/lib.rs").text().starts_with("//! Run with: "));
+}
+
+#[test]
+fn time() {
+    let server = serve_examples();
+    let before = unix();
+    let response = server.get("/time/");
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    let now = json(&response.text());
+    assert!((before..=unix()).contains(&now["unix"].as_u64().unwrap()), "{now}");
+    assert!(now["time"].as_str().unwrap().ends_with('Z'), "{now}");
+    let again = server.get("/time");
+    assert_eq!((again.status, again.header("location")), (307, Some("/time/")));
+}
+
+fn unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+fn bye() {
+    let server = serve_examples();
+    let started = Instant::now();
+    // They sleep side by side, many more than there are threads.
+    let mut conns: Vec<_> = (0..50).map(|_| server.connect()).collect();
+    conns.iter_mut().for_each(|conn| conn.request("GET", "/bye?ms=500", &[], b""));
+    for conn in &mut conns {
+        assert_eq!(conn.response().text(), "bye\n");
+    }
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(10), "{took:?}");
+    let response = server.get("/bye?ms=10001");
+    assert_eq!(response.status, 400);
+    assert!(response.text().contains("at most 10000"), "{response:?}");
+}
+
+#[test]
+fn users() {
+    let server = serve_examples();
+    let json_type = "Content-Type: application/json";
+    let list = server.get("/users/");
+    assert_eq!(list.header("content-type"), Some("application/json"));
+    assert_eq!(json(&list.text()).as_array().unwrap().len(), 3);
+    assert_eq!(json(&server.get("/users/?q=grace").text())[0]["id"], 2);
+    assert_eq!(json(&server.get("/users/1").text())["name"], "Ada Lovelace");
+    assert_eq!(server.get("/users/9").status, 404);
+    assert_eq!(server.get("/users/x").status, 400);
+
+    let new = br#"{"name":"Barbara Liskov","email":"barbara@example.com"}"#;
+    let created = server.request("POST", "/users/", &[json_type], new);
+    assert_eq!((created.status, created.header("location")), (201, Some("/users/4")), "{created:?}");
+    assert_eq!(json(&created.text())["name"], "Barbara Liskov");
+    assert_eq!(
+        json(&server.get("/users/").text()).as_array().unwrap().len(),
+        3,
+        "every request has fresh memory"
+    );
+    let replaced = server.request("PUT", "/users/2", &[json_type], new);
+    assert_eq!((replaced.status, &json(&replaced.text())["id"]), (200, &json!(2)));
+    assert_eq!(server.request("DELETE", "/users/2", &[], b"").status, 204);
+
+    assert_eq!(server.request("POST", "/users/", &[], new).status, 415);
+    assert_eq!(server.request("POST", "/users/", &[json_type], b"{").status, 400);
+    assert_eq!(server.request("POST", "/users/", &[json_type], &[b' '; 70_000]).status, 413);
+    let invalid = server.request("POST", "/users/", &[json_type], br#"{"name":"","email":"x"}"#);
+    assert_eq!(invalid.status, 422);
+    assert_eq!(json(&invalid.text())["fields"].as_array().unwrap().len(), 2);
+    let taken = server.request("POST", "/users/", &[json_type], br#"{"name":"A","email":"ada@example.com"}"#);
+    assert_eq!(taken.status, 409);
+    // From the mux inside the guest.
+    let refused = server.request("PATCH", "/users/1", &[], b"");
+    assert_eq!(
+        (refused.status, refused.header("allow")),
+        (405, Some("DELETE, GET, HEAD, PUT")),
+        "{refused:?}"
+    );
+    assert_eq!(server.get("/users/1/2").status, 404);
+}
+
+#[test]
+fn events() {
+    let server = serve_examples();
+    let mut conn = server.connect();
+    let started = Instant::now();
+    conn.request("GET", "/events?n=2&ms=1000", &[], b"");
+    let head = conn.head();
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    assert!(started.elapsed() < Duration::from_secs(1), "the head does not wait for the first event");
+    assert_eq!(conn.chunk().unwrap(), b"id: 1\nevent: tick\ndata: tick 1 of 2\n\n");
+    assert!(started.elapsed() < Duration::from_secs(2), "nor the first event for the second");
+    assert_eq!(conn.chunk().unwrap(), b"id: 2\nevent: tick\ndata: tick 2 of 2\n\n");
+    assert_eq!(conn.chunk().unwrap(), b"");
+    let resumed = server.request("GET", "/events?n=3&ms=0", &["Last-Event-ID: 2"], b"");
+    assert_eq!(resumed.text(), "id: 3\nevent: tick\ndata: tick 3 of 3\n\n");
+}
+
+#[test]
+fn echo() {
+    let server = serve_examples();
+    let response = server.request("POST", "/echo", &["Content-Type: text/css"], b"hello");
+    assert_eq!((response.text().as_str(), response.header("content-type")), ("hello", Some("text/css")));
+
+    let mut conn = server.connect();
+    let fields = ["Transfer-Encoding: chunked", "TE: trailers", "Trailer: X-Sum"];
+    conn.request("POST", "/echo", &fields, b"");
+    conn.send_chunk(b"first");
+    assert_eq!(conn.head().header("trailer").map(str::to_lowercase).as_deref(), Some("x-sum"));
+    assert_eq!(conn.chunk().unwrap(), b"first", "before the rest was sent");
+    conn.send_chunk(b"second");
+    assert_eq!(conn.chunk().unwrap(), b"second");
+    conn.send("0\r\nX-Sum: 42\r\n\r\n");
+    assert_eq!(conn.chunk().unwrap(), b"");
+    assert_eq!(conn.some(), b"x-sum: 42\r\n\r\n");
+}
+
+#[test]
+fn echo_of_100_mb_in_constant_memory() {
+    let server = serve_examples();
+    let before = resident_after_warm_up(&server, "/echo");
+    let mut conn = server.connect();
+    conn.request("POST", "/echo", &["Transfer-Encoding: chunked"], b"");
+    assert_eq!(conn_head_after(&mut conn, b"begin"), 200);
+    let piece = pattern(64 << 10);
+    let mut sent = 0;
+    let mut most = before;
+    while sent < LARGE {
+        conn.send_chunk(&piece);
+        sent += piece.len();
+        let mut back = Vec::new();
+        while back.len() < piece.len() {
+            back.extend(conn.chunk().unwrap());
+        }
+        assert!(back == piece, "what comes back is not what was sent");
+        if sent % (8 << 20) == 0 {
+            most = most.max(server.resident_bytes());
+        }
+    }
+    conn.send_chunk(b"");
+    assert_eq!(conn.chunk().unwrap(), b"");
+    assert!(most - before < GROWTH_MAX, "grown by {} bytes", most - before);
+}
+
+/// Sends a first chunk, reads the head and the chunk.
+fn conn_head_after(conn: &mut Conn, first: &[u8]) -> u16 {
+    conn.send_chunk(first);
+    let status = conn.head().status;
+    assert_eq!(conn.chunk().unwrap(), first);
+    status
+}
+
+fn resident_after_warm_up(server: &Server, path: &str) -> u64 {
+    for _ in 0..3 {
+        assert_eq!(server.request("POST", path, &[], b"warm").status, 200);
+    }
+    server.resident_bytes()
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|index| (index * 31 % 251) as u8).collect()
+}
+
+#[test]
+fn upload_of_100_mb_in_constant_memory() {
+    let server = serve_examples();
+    let before = resident_after_warm_up(&server, "/upload");
+    let mut conn = server.connect();
+    conn.request("POST", "/upload", &[&format!("Content-Length: {LARGE}")], b"");
+    let piece = pattern(1 << 20);
+    let mut most = before;
+    for _ in 0..LARGE / piece.len() {
+        conn.send(&piece);
+        most = most.max(server.resident_bytes());
+    }
+    let response = conn.response();
+    let upload = &json(&response.text())[0];
+    assert_eq!((response.status, &upload["bytes"]), (200, &json!(LARGE)), "{response:?}");
+    assert_eq!(upload["sha256"].as_str().unwrap().len(), 64);
+    assert!(most - before < GROWTH_MAX, "grown by {} bytes", most - before);
+}
+
+#[test]
+fn upload_of_a_form() {
+    let server = serve_examples();
+    let form = "--x\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nabc\r\n\
+                --x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\n\r\n--x--\r\n";
+    let kind = "Content-Type: multipart/form-data; boundary=x";
+    let response = server.request("POST", "/upload", &[kind], form.as_bytes());
+    let uploads = json(&response.text());
+    assert_eq!(uploads[0]["name"], "note");
+    assert_eq!(uploads[0]["sha256"], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_eq!((&uploads[1]["name"], &uploads[1]["bytes"]), (&json!("a.txt"), &json!(0)));
+    assert_eq!(server.request("POST", "/upload", &[kind], b"--x\r\nbroken").status, 400);
+    assert_eq!(server.get("/upload").status, 405);
+}
+
+/// The smallest handler stays small; every byte is loaded, compiled and kept.
+#[test]
+fn hello_fits_into_64_kib() {
+    let _server = serve_examples();
+    let module = root().join("target/wasm32-wasip1/guest/hello.wasm");
+    let size = std::fs::metadata(module).unwrap().len();
+    assert!(size <= 64 << 10, "{size} bytes");
+}
