@@ -47,6 +47,19 @@ fn idle_connections_are_closed_at_once() {
     }
 }
 
+/// The log's level has no say in what the program does.
+#[test]
+fn signals_work_without_a_log() {
+    let routes = "[routes]\n\"/\" = { respond = \"ok\" }\n";
+    let mut server = Site::new(routes).log_level("off").serve();
+    for _ in 0..3 {
+        assert_eq!(server.get("/").text(), "ok");
+    }
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(server.log.all().is_empty(), "{:?}", server.log.all());
+}
+
 #[test]
 fn a_request_in_flight_finishes() {
     let mut server = slow("30s");

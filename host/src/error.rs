@@ -19,7 +19,7 @@ pub enum Kind {
     Aborted,
     /// The guest's response does not keep its own promises, such as a Content-Length.
     BadResponse,
-    /// The response body is longer than the handler's `response_body` limit.
+    /// The response body is longer than the handler's `response_body` limit, or than one call may make it.
     ResponseTooLarge,
     /// The handler's `timeout` has passed.
     Deadline,
@@ -102,7 +102,9 @@ impl fmt::Display for Error {
             Kind::Trapped => "the guest trapped",
             Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",
-            Kind::ResponseTooLarge => "the response body is larger than the handler's `response_body` limit",
+            Kind::ResponseTooLarge => {
+                "the response body is larger than its limit (`response_body`, or 1 MiB in one call)"
+            }
             Kind::Deadline => "the handler's `timeout` has passed",
             Kind::Overloaded => "all guest instances are in use (`instances` in [server])",
             Kind::Internal => "internal error",

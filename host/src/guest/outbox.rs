@@ -136,11 +136,20 @@ impl Outbox {
         Ok(())
     }
 
+    /// Refuses a body that is too large to be held; without another response, the client gets an error.
+    pub(super) fn refuse_body(&self) -> Result<(), SendError> {
+        let mut inner = self.lock();
+        inner.may_start()?;
+        inner.broken = Some(Broken::Limit);
+        Err(SendError::Limit)
+    }
+
     /// Fixes the head of a response whose body is streamed.
     pub(super) fn start(&self, status: StatusCode, mut headers: HeaderMap) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
         inner.owed = normalise(&mut headers)?;
+        inner.broken.take_if(|broken| *broken == Broken::Limit); // a `respond` that was refused
         inner.bodiless = allows_no_body(status);
         inner.head = Some((status, headers));
         inner.stage = Stage::Streaming;

@@ -104,12 +104,13 @@ fn respond(
     let fields = parse_fields("respond", Region::new("respond", ptr, len).within(data)?)?;
     let body = Region::new("respond", body, body_len).within(data)?;
     let outbox = &exchange(state)?.outbox;
-    if body.len() > RESPOND_BYTES_MAX {
-        return Ok(Errno::Limit.code());
-    }
     Ok(code(final_status(status).and_then(|status| {
+        let fields = fields?;
+        if body.len() > RESPOND_BYTES_MAX {
+            return outbox.refuse_body().map_err(errno);
+        }
         // The copy is what lets the instance go before the response is written.
-        outbox.respond(status, fields?, Bytes::copy_from_slice(body)).map_err(errno)
+        outbox.respond(status, fields, Bytes::copy_from_slice(body)).map_err(errno)
     })))
 }
 
