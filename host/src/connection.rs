@@ -52,7 +52,8 @@ impl Connections {
             let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
             service_fn(move |request| {
                 let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
-                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request).await) }
+                let begun = this.dispatcher.begin(&peer, &request);
+                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request, begun).await) }
             })
         };
         let limit = self.config.read_header_timeout;

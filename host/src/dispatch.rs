@@ -24,6 +24,13 @@ pub struct Dispatcher {
     access_log: Option<AccessLog>,
 }
 
+/// A request that has an id and, if wanted, a record.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    id: RequestId,
+    record: Option<Box<Record>>,
+}
+
 impl Dispatcher {
     /// A dispatcher for `deployment`.
     #[must_use]
@@ -31,10 +38,21 @@ impl Dispatcher {
         Self { deployment, ids: RequestIds::new(), access_log }
     }
 
-    /// Answers one request. Never fails: every error has a response.
-    pub async fn call(&self, peer: &Arc<Peer>, request: Request<HyperBody>) -> Response<Recorded> {
+    /// Takes note of a request before anything waits: it is on record also if its client leaves before it is looked at.
+    pub(crate) fn begin<B>(&self, peer: &Arc<Peer>, request: &Request<B>) -> Begun {
         let id = self.ids.assign(request.headers());
-        let mut record = self.access_log.as_ref().map(|log| Record::new(log.clone(), &request, peer, &id));
+        let record = self.access_log.as_ref().map(|log| Record::new(log.clone(), request, peer, &id));
+        Begun { id, record }
+    }
+
+    /// Answers one request. Never fails: every error has a response.
+    pub(crate) async fn call(
+        &self,
+        peer: &Arc<Peer>,
+        request: Request<HyperBody>,
+        begun: Begun,
+    ) -> Response<Recorded> {
+        let Begun { id, mut record } = begun;
         let (response, route) = self.answer(peer, request, &id).await;
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);

@@ -129,6 +129,7 @@ impl Outbox {
         if declared.is_some() && !keep_declared {
             headers.remove(header::CONTENT_LENGTH);
         }
+        inner.broken.take_if(|broken| *broken == Broken::Limit); // an earlier, larger one was refused
         inner.head = Some((status, headers));
         // A length that is kept speaks of a body that is not sent.
         inner.whole = Some(if declared.is_some() && keep_declared { Bytes::new() } else { body });
