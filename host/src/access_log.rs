@@ -11,13 +11,13 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use serde::Serialize;
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::NonBlocking;
 
 use crate::body::Body;
 use crate::config::AccessLogFormat;
 use crate::guest::{Peer, RouteInfo};
 use crate::request_id::RequestId;
-use crate::telemetry;
+use crate::telemetry::{self, Flush};
 
 /// The access log. Clones write to the same queue.
 #[derive(Clone, Debug)]
@@ -27,10 +27,9 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the log on standard output, unless it is off. The guard's drop waits, for a second at most, until the last
-    /// lines are out.
+    /// Starts the log on standard output, unless it is off.
     #[must_use]
-    pub fn start(format: AccessLogFormat) -> Option<(Self, WorkerGuard)> {
+    pub fn start(format: AccessLogFormat) -> Option<(Self, Flush)> {
         let json = match format {
             AccessLogFormat::Off => return None,
             AccessLogFormat::Text => false,

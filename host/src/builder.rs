@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -197,7 +198,8 @@ fn ensure_target(workspace: &Path) -> Result<(), BuildError> {
     if printed.status.success() && libdir.is_dir() {
         return Ok(());
     }
-    eprintln!("wasmux: the Rust target {TARGET} is missing; running `rustup target add {TARGET}`");
+    let notice = format!("wasmux: the Rust target {TARGET} is missing; running `rustup target add {TARGET}`");
+    let _ = writeln!(std::io::stderr(), "{notice}");
     let rustup = Command::new("rustup")
         .current_dir(workspace)
         .args(["target", "add", TARGET])

@@ -53,7 +53,6 @@ SIGINT or SIGTERM drains: no new connections, requests in flight finish. A secon
 With --json: an array of {\"file\", \"line\", \"kind\", \"message\"}. Exit code 1 when there are problems.")]
     Check(CheckArgs),
     /// List the routes, or explain what the mux makes of a request
-    #[command(args_conflicts_with_subcommands = true)]
     Routes(RoutesArgs),
     /// Build the handlers that are crates
     #[command(after_help = "Examples:
@@ -113,8 +112,9 @@ struct CheckArgs {
 struct RoutesArgs {
     #[command(subcommand)]
     command: Option<RoutesCommand>,
-    #[command(flatten)]
-    config: ConfigArg,
+    /// The deployment to read
+    #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
+    config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,8 +143,6 @@ struct ExplainArgs {
     /// Answer in JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    config: ConfigArg,
 }
 
 #[derive(Debug, Args)]
@@ -209,16 +207,22 @@ impl Cli {
     }
 }
 
+/// Writes to standard error; a reader that has gone away is not an error of ours.
+fn eprint(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Says what went wrong and gives the exit code for it.
 fn fail(message: impl std::fmt::Display) -> ExitCode {
-    eprintln!("wasmux: {message}");
+    eprint(format_args!("wasmux: {message}"));
     ExitCode::from(PROBLEMS)
 }
 
 /// Prints problems one on a line, with a count.
 fn fail_with(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("{problem}");
+        eprint(problem);
     }
     let plural = if problems.len() == 1 { "" } else { "s" };
     fail(format_args!("{} problem{plural}, nothing was started", problems.len()))

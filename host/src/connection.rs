@@ -18,6 +18,7 @@ use crate::dispatch::Dispatcher;
 use crate::drain::{Guard, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
+use crate::stall::StallLimit;
 
 mod socket;
 
@@ -27,8 +28,11 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams that one HTTP/2 client may have open.
 const H2_STREAMS_MAX: u32 = 100;
 
+/// An HTTP/2 client without requests has twice this long to take its leave.
+const H2_GOODBYE: Duration = Duration::from_millis(500);
+
 /// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
-const HEADERS_MAX: usize = 500;
+pub(crate) const HEADERS_MAX: usize = 500;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -47,7 +51,8 @@ impl Connections {
         let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
         let is_h2 = first.starts_with(H2_PREFACE);
         let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
-        let peer = Arc::new(Peer { guard: Some(guard.clone()), ..peer });
+        let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
+        let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: stall.clone(), ..peer });
         let service = {
             let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
             service_fn(move |request| {
@@ -56,16 +61,46 @@ impl Connections {
                 async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request, begun).await) }
             })
         };
-        let limit = self.config.read_header_timeout;
-        let ended = if is_h2 {
-            drive(self.http2().serve_connection(io, service), guard, limit, idle(peer, limit)).await
-        } else {
-            // hyper's own clock for request heads covers the wait for the next one.
-            drive(self.http1().serve_connection(io, service), guard, limit, std::future::pending()).await
+        let ended = match stall {
+            Some(stall) => {
+                self.drive_h2(self.http2().serve_connection(io, service), guard, peer, stall).await
+            }
+            None => drive(self.http1().serve_connection(io, service), guard).await,
         };
         if let Err(error) = ended {
             // Resets, broken requests and broken-off responses: the request's own line says what matters.
             tracing::debug!("connection ended: {}", crate::error::chain(&error));
+        }
+    }
+
+    /// Runs an HTTP/2 connection, which needs clocks that HTTP/1.1 has elsewhere: for being idle, for the goodbye of a
+    /// client that does not answer, and for streams that it does not let us send.
+    async fn drive_h2<C>(
+        &self,
+        connection: C,
+        mut guard: Guard,
+        peer: Arc<Peer>,
+        stall: StallLimit,
+    ) -> Result<(), C::Error>
+    where
+        C: GracefulConnection,
+    {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = guard.reached(Phase::Draining) => {}
+            () = idle(&peer, self.config.read_header_timeout) => {}
+            () = stall.reached() => {
+                tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
+                return Ok(());
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = guard.reached(Phase::Closing) => Ok(()),
+            () = idle(&peer, H2_GOODBYE) => Ok(()),
+            () = stall.reached() => Ok(()),
         }
     }
 
@@ -114,13 +149,13 @@ impl Connections {
 }
 
 /// Ends when an HTTP/2 connection has no request under way at two looks, `limit` apart. Everything that serves one
-/// holds the peer; beside that only the connection does, and we.
-async fn idle(peer: Arc<Peer>, limit: Duration) {
+/// holds the peer; beside that only the service does, and we.
+async fn idle(peer: &Arc<Peer>, limit: Duration) {
     const WITHOUT_REQUESTS: usize = 2;
     let mut was_idle = false;
     loop {
         tokio::time::sleep(limit).await;
-        let is_idle = Arc::strong_count(&peer) <= WITHOUT_REQUESTS;
+        let is_idle = Arc::strong_count(peer) <= WITHOUT_REQUESTS;
         if is_idle && was_idle {
             return;
         }
@@ -128,27 +163,18 @@ async fn idle(peer: Arc<Peer>, limit: Duration) {
     }
 }
 
-/// Runs a connection. When the drain begins it is closed as soon as no request is under way, when time is up at once;
-/// when it is idle it gets `limit` to say goodbye.
-async fn drive<C>(
-    connection: C,
-    mut guard: Guard,
-    limit: Duration,
-    idle: impl Future<Output = ()>,
-) -> Result<(), C::Error>
+/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
+async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
 where
     C: GracefulConnection,
 {
     let mut connection = pin!(connection);
-    let is_drain = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => true,
-        () = idle => false,
-    };
-    connection.as_mut().graceful_shutdown();
+        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+    }
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = guard.reached(Phase::Closing) => Ok(()),
-        () = tokio::time::sleep(limit), if !is_drain => Ok(()),
     }
 }

@@ -68,10 +68,10 @@ impl Dispatcher {
         id: &RequestId,
     ) -> (Response<Body>, Option<Route>) {
         let (parts, body) = request.into_parts();
+        let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
         if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
             return (rescue::options_server(), None);
         }
-        let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
         let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
         let (route, values) =
             match self.deployment.mux.find(&target.request(parts.method.as_str(), authority)) {

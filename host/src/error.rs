@@ -103,7 +103,7 @@ impl fmt::Display for Error {
             Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",
             Kind::ResponseTooLarge => {
-                "the response body is larger than the handler's `response_body` limit, or than 1 MiB in one call"
+                "the response body is larger than the handler's `response_body` limit, or than 64 KiB in one call"
             }
             Kind::Deadline => "the handler's `timeout` has passed",
             Kind::Overloaded => "all guest instances are in use (`instances` in [server])",

@@ -25,6 +25,7 @@ pub mod access_log;
 pub mod body;
 pub mod recorded;
 pub mod rescue;
+pub mod stall;
 
 // Beside the path.
 pub mod drain;

@@ -176,6 +176,7 @@ impl Stream {
             local: canonical(stream.local_addr()?),
             scheme: "http",
             guard: None,
+            stall: None,
         };
         Ok((Self::Tcp(stream), peer))
     }
@@ -183,7 +184,13 @@ impl Stream {
     fn unix(stream: UnixStream) -> (Self, Peer) {
         (
             Self::Unix(stream),
-            Peer { remote: "unix".to_owned(), local: "unix".to_owned(), scheme: "http", guard: None },
+            Peer {
+                remote: "unix".to_owned(),
+                local: "unix".to_owned(),
+                scheme: "http",
+                guard: None,
+                stall: None,
+            },
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The `wasmux` command: parse, run, one exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     let _log = match wasmux::telemetry::start() {
         Ok(guard) => guard,
         Err(message) => {
-            eprintln!("wasmux: {message}");
+            let _ = writeln!(std::io::stderr(), "wasmux: {message}");
             return ExitCode::from(2);
         }
     };

@@ -13,6 +13,10 @@ use crate::error::Error;
 use crate::guest::Peer;
 use crate::request_id::RequestId;
 use crate::rescue;
+use crate::stall::{StallLimit, StallWatch};
+
+/// Largest piece that is handed to an HTTP/2 connection: one frame of the usual size.
+const H2_PIECE_BYTES: usize = 16 * 1024;
 
 /// A response body whose end is put on record.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ pub struct Recorded {
     /// Whom to name when the body breaks off.
     handler: Option<Arc<str>>,
     id: RequestId,
+    stall: Option<StallWatch>,
+    /// Polled and not yet passed on: on HTTP/2, what goes to the connection stays in its memory until the client makes
+    /// room, so it goes in small pieces.
+    rest: Bytes,
     /// Marks its connection as busy until the last byte.
     _peer: Arc<Peer>,
 }
@@ -34,10 +42,15 @@ impl Recorded {
         id: RequestId,
         peer: Arc<Peer>,
     ) -> Self {
-        Self { body, record, handler, id, _peer: peer }
+        let limit = peer.stall.as_ref().filter(|_| !body.is_end_stream());
+        let stall = limit.map(StallLimit::watch);
+        Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: peer }
     }
 
     fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {
+        if let Some(stall) = &self.stall {
+            stall.asked(polled.is_ready());
+        }
         if let Poll::Ready(Some(Err(error))) = polled {
             rescue::report(error, self.handler.as_deref().unwrap_or("-"), &self.id);
         }
@@ -48,7 +61,7 @@ impl Recorded {
             Poll::Ready(None) => record.ended(),
             Poll::Pending => {}
         }
-        if self.body.is_end_stream() {
+        if self.rest.is_empty() && self.body.is_end_stream() {
             record.ended();
         }
     }
@@ -62,13 +75,23 @@ impl HttpBody for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut polled = match self.rest.is_empty() {
+            true => Pin::new(&mut self.body).poll_frame(cx),
+            false => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.rest))))),
+        };
+        if self.stall.is_some()
+            && let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(data) = frame.data_mut()
+            && data.len() > H2_PIECE_BYTES
+        {
+            self.rest = data.split_off(H2_PIECE_BYTES);
+        }
         self.account(&polled);
         polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

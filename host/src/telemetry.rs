@@ -4,6 +4,7 @@
 //! them costs lines and never holds up a request.
 
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -14,11 +15,32 @@ pub const LEVEL_VARIABLE: &str = "WASMUX_LOG";
 /// Lines that may wait to be written; beyond it they are dropped.
 const QUEUE_LINES: usize = 8192;
 
-/// Starts logging; colour only on a terminal. The guard's drop waits, for a second at most, until the last lines are out.
+/// How long an ending program waits for its last lines to be taken.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
+
+/// The thread that writes lines; its drop waits, for a second at most, until the last ones are out.
+#[derive(Debug)]
+pub struct Flush(Option<WorkerGuard>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        // On a thread of its own: where nobody reads, the guard's own drop can block for ever.
+        let (Some(guard), (done, wait)) = (self.0.take(), std::sync::mpsc::channel::<()>()) else { return };
+        let flushing = std::thread::Builder::new().spawn(move || {
+            drop(guard);
+            drop(done);
+        });
+        if flushing.is_ok() {
+            let _ = wait.recv_timeout(FLUSH_WAIT);
+        }
+    }
+}
+
+/// Starts logging; colour only on a terminal.
 ///
 /// # Errors
 /// When `WASMUX_LOG` is malformed, or logging was started before.
-pub fn start() -> Result<WorkerGuard, String> {
+pub fn start() -> Result<Flush, String> {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .with_env_var(LEVEL_VARIABLE)
@@ -40,13 +62,8 @@ pub fn start() -> Result<WorkerGuard, String> {
 }
 
 /// A writer that never waits for `out`, and the guard of its thread.
-pub(crate) fn line_writer(
-    out: impl std::io::Write + Send + 'static,
-    thread: &str,
-) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(QUEUE_LINES)
-        .thread_name(thread)
-        .finish(out)
+pub(crate) fn line_writer(out: impl std::io::Write + Send + 'static, thread: &str) -> (NonBlocking, Flush) {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
+    let (writer, guard) = builder.thread_name(thread).finish(out);
+    (writer, Flush(Some(guard)))
 }

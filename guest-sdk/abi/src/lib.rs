@@ -29,7 +29,7 @@ pub const FIELD_BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// Most fields in a block from a guest; above it the call returns [`Errno::Limit`].
 pub const FIELD_COUNT_MAX: usize = 500;
 /// Largest body that `respond` takes, in bytes; larger ones are streamed, so that slow clients do not pile them up.
-pub const RESPOND_BYTES_MAX: usize = 1024 * 1024;
+pub const RESPOND_BYTES_MAX: usize = 64 * 1024;
 /// Longest log text, in bytes; more is cut.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
 

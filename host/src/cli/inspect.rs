@@ -32,11 +32,11 @@ fn print_text(inspection: &Inspection) {
         let maximum = memory.maximum.map_or(String::new(), |bytes| format!(", at most {} KiB", bytes >> 10));
         print(format_args!("memory   {} KiB at start{maximum}", memory.initial >> 10));
     }
-    print(format_args!("exports  {}", inspection.exports.join(", ")));
+    print(format_args!("exports  {}", plain(&inspection.exports.join(", "))));
     print("imports");
     for import in &inspection.imports {
         let provider = import.provider.unwrap_or("NOBODY");
-        print(format!("  {} {}  ← {provider}", import.module, import.name).trim_end());
+        print(plain(format!("  {} {}  ← {provider}", import.module, import.name).trim_end()));
     }
     if inspection.problems.is_empty() {
         print("can be run as it is");
@@ -44,4 +44,9 @@ fn print_text(inspection: &Inspection) {
         print("cannot be run:");
         inspection.problems.iter().for_each(|problem| print(format_args!("  {problem}")));
     }
+}
+
+/// Names come from the module, which may be anybody's: they must not steer the terminal.
+fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -11,9 +11,10 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasmux_mux::{Found, Mux};
 
-use super::{InvokeArgs, OK, PROBLEMS, fail};
+use super::{InvokeArgs, OK, PROBLEMS, eprint, fail};
 use crate::builder;
 use crate::config::ServerConfig;
+use crate::connection::HEADERS_MAX;
 use crate::error::chain;
 use crate::guest::cache::CodeCache;
 use crate::guest::{Artifact, Guest, GuestEngine, GuestSettings, Incoming, Peer, RequestBody, RouteInfo};
@@ -69,6 +70,9 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = args.method.clone();
     parts.uri = origin;
+    if args.headers.len() > HEADERS_MAX {
+        return Err(format!("--header: at most {HEADERS_MAX} fields, as in the server"));
+    }
     parts.headers.extend(args.headers.iter().cloned());
     if !parts.headers.contains_key(HOST) {
         parts.headers.extend(HeaderValue::from_str(&authority).map(|host| (HOST, host)));
@@ -80,6 +84,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         local: "127.0.0.1:0".to_owned(),
         scheme: "http",
         guard: None,
+        stall: None,
     });
     Ok(Incoming {
         parts,
@@ -129,7 +134,7 @@ async fn exchange(guest: Arc<Guest>, request: Incoming) -> ExitCode {
     for (name, value) in &parts.headers {
         head.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
     }
-    eprintln!("{head}");
+    eprint(head);
     while let Some(frame) = body.frame().await {
         match frame.map(http_body::Frame::into_data) {
             Ok(Ok(data)) => {
@@ -139,7 +144,7 @@ async fn exchange(guest: Arc<Guest>, request: Incoming) -> ExitCode {
             }
             Ok(Err(frame)) => {
                 for (name, value) in frame.trailers_ref().into_iter().flatten() {
-                    eprintln!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+                    eprint(format_args!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
                 }
             }
             Err(error) => return fail(chain(&error)),

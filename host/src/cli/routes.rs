@@ -12,8 +12,8 @@ use crate::config::{Config, RouteConfig, RouteTarget};
 
 pub(super) fn run(args: RoutesArgs) -> ExitCode {
     match args.command {
-        None => list(&args.config.config),
-        Some(RoutesCommand::Explain(args)) => explain(&args),
+        None => list(&args.config),
+        Some(RoutesCommand::Explain(explained)) => explain(&explained, &args.config),
     }
 }
 
@@ -96,8 +96,8 @@ struct Outcome {
     handler: Option<String>,
 }
 
-fn explain(args: &ExplainArgs) -> ExitCode {
-    let config = match read_config(&args.config.config) {
+fn explain(args: &ExplainArgs, file: &std::path::Path) -> ExitCode {
+    let config = match read_config(file) {
         Ok(config) => config,
         Err(code) => return code,
     };

@@ -120,10 +120,16 @@ impl Problems {
     }
 }
 
+/// Longer words are no typing mistakes, and comparing them takes quadratic time.
+const WORD_BYTES_MAX: usize = 100;
+
 /// " (did you mean …?)" when one of `known` is close to `word`, else nothing.
 pub fn did_you_mean<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String {
-    let best =
-        known.into_iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate)).min();
+    if word.len() > WORD_BYTES_MAX {
+        return String::new();
+    }
+    let known = known.into_iter().filter(|candidate| candidate.len() <= WORD_BYTES_MAX);
+    let best = known.map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate)).min();
     match best {
         Some((distance, candidate)) if distance <= 1 + word.len() / 4 => {
             format!(" (did you mean `{candidate}`?)")

@@ -158,11 +158,35 @@ fn built_in(
     None
 }
 
+/// Most header fields of a fixed response.
+const RESPOND_FIELDS_MAX: usize = 100;
+
+/// Fields that say how the message is framed or what becomes of the connection (RFC 9110 section 7.6.1).
+const OWNED_BY_CONNECTION: [HeaderName; 8] = [
+    http::header::CONTENT_LENGTH,
+    http::header::TRANSFER_ENCODING,
+    http::header::CONNECTION,
+    http::header::TRAILER,
+    http::header::TE,
+    http::header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
     let status = table.integer("status", 200..=999).unwrap_or(200) as u16;
     let mut headers = Vec::new();
-    for (name, value) in table.string_map("headers") {
+    let fields = table.string_map("headers");
+    if fields.len() > RESPOND_FIELDS_MAX {
+        table.bad_value(&body.span, format!("`headers`: at most {RESPOND_FIELDS_MAX} fields"));
+        return None;
+    }
+    for (name, value) in fields {
         match (HeaderName::from_bytes(name.value.as_bytes()), HeaderValue::from_str(value.value)) {
+            (Ok(field), _) if OWNED_BY_CONNECTION.contains(&field) => {
+                let message = format!("`headers`: `{field}` belongs to the connection; wasmux sets it");
+                table.bad_value(&name.span, message);
+            }
             (Ok(name), Ok(value)) => headers.push((name, value)),
             _ => table
                 .bad_value(&name.span, format!("`headers`: `{}` is not a usable header field", name.value)),
@@ -170,6 +194,12 @@ fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
     }
     if !headers.iter().any(|(name, _)| name == http::header::CONTENT_TYPE) {
         headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")));
+    }
+    if [204, 304].contains(&status) && !body.value.is_empty() {
+        table.bad_value(
+            &body.span,
+            format!("a response with status {status} has no body; write `respond = \"\"`"),
+        );
     }
     Some(RespondConfig { body: body.value.to_owned(), status: StatusCode::from_u16(status).ok()?, headers })
 }
@@ -195,7 +225,11 @@ fn files(
     problems: &Problems,
 ) -> Option<FilesConfig> {
     let strip_prefix = table.string("strip_prefix");
-    if let Some(prefix) = &strip_prefix {
+    if let Some(prefix) = &strip_prefix
+        && prefix.value.contains('{')
+    {
+        table.bad_value(&prefix.span, "`strip_prefix` is taken literally; it cannot have wildcards");
+    } else if let Some(prefix) = &strip_prefix {
         let pattern_path = pattern.find('/').map_or("", |at| &pattern[at..]);
         if !pattern_path.starts_with(prefix.value) {
             let message =

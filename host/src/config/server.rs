@@ -125,7 +125,7 @@ pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> S
     let access_log =
         [("off", AccessLogFormat::Off), ("text", AccessLogFormat::Text), ("json", AccessLogFormat::Json)];
     let config = ServerConfig {
-        listen: listen(&table).unwrap_or(defaults.listen),
+        listen: listen(&table, folder).unwrap_or(defaults.listen),
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
@@ -150,7 +150,7 @@ pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> S
     config
 }
 
-fn listen(table: &Table<'_>) -> Option<Vec<ListenAddr>> {
+fn listen(table: &Table<'_>, folder: &Path) -> Option<Vec<ListenAddr>> {
     let texts = table.strings("listen")?;
     let written = table.value("listen")?;
     if written.get_ref().as_array().is_some_and(|list| list.is_empty()) {
@@ -158,6 +158,7 @@ fn listen(table: &Table<'_>) -> Option<Vec<ListenAddr>> {
         table.bad_value(&span, "`listen` is empty; name at least one address, such as \"127.0.0.1:8080\"");
     }
     let parsed = texts.iter().filter_map(|text| match ListenAddr::parse(text.value) {
+        Ok(ListenAddr::Unix(path)) => Some(ListenAddr::Unix(folder.join(path))),
         Ok(address) => Some(address),
         Err(message) => {
             table.bad_value(&text.span, format!("`listen`: {message}"));

@@ -84,6 +84,9 @@ impl Artifact {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(LoadError::one(format!("{} is not a file", path.display())));
+    }
     std::fs::read(path).map_err(|error| LoadError::one(format!("cannot read {}: {error}", path.display())))
 }
 

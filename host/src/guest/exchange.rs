@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Either, Full};
 use super::outbox::Outbox;
 use crate::drain::Guard;
 use crate::request_id::RequestId;
+use crate::stall::StallLimit;
 
 /// Two addresses of a connection, as text, and its scheme.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Peer {
     pub scheme: &'static str,
     /// Keeps a drain waiting for guests that outlive their connection; none without a server.
     pub guard: Option<Guard>,
+    /// On HTTP/2, the clock for streams that the client does not let us send.
+    pub stall: Option<StallLimit>,
 }
 
 /// The text of a pattern and the names of its wildcards, in order.

@@ -193,9 +193,9 @@ impl Inspection {
         }
         for import in &self.imports {
             if import.provider.is_none() {
-                let (module, name) = (&import.module, &import.name);
-                self.problems
-                    .push(format!("it imports `{module}` `{name}`, which nobody provides{}", hint(module)));
+                let hint = hint(&import.module);
+                let (module, name) = (import.module.escape_debug(), import.name.escape_debug());
+                self.problems.push(format!("it imports `{module}` `{name}`, which nobody provides{hint}"));
             }
         }
     }

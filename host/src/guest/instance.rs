@@ -10,6 +10,8 @@ use wasmtime::{
     ExternType, Instance, InstancePre, ModuleExport, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline,
 };
 
+use wasmtime_wasi::I32Exit;
+
 use super::artifact::{Artifact, LoadError};
 use super::call::{Call, OnDisconnect};
 use super::engine::GuestEngine;
@@ -133,6 +135,8 @@ impl Guest {
         });
         match self.call(&mut store).await {
             Ok(()) => Ok(()),
+            // Runtimes that end a handler by ending the program.
+            Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(()),
             Err(error) => Err(failure(error, store.data().limiter.refused, self.limits.memory_bytes_max)),
         }
     }
@@ -216,13 +220,13 @@ fn missing_export(name: &str, what: &str) -> LoadError {
 }
 
 fn check_signature(artifact: &Artifact, name: &str) -> Result<(), LoadError> {
-    match artifact.module.get_export(name) {
-        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => Ok(()),
-        None => Ok(()),
-        Some(other) => {
-            Err(LoadError::one(format!("export `{name}` must be a function () -> (), but is {other:?}")))
-        }
-    }
+    let found = match artifact.module.get_export(name) {
+        None => return Ok(()),
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => return Ok(()),
+        Some(ExternType::Func(_)) => "has parameters or results",
+        Some(_) => "is not a function",
+    };
+    Err(LoadError::one(format!("export `{name}` must be a function () -> (), but {found}")))
 }
 
 fn check_memory(artifact: &Artifact, bytes_max: u64) -> Result<(), LoadError> {

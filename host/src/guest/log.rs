@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
@@ -11,17 +12,43 @@ use crate::request_id::RequestId;
 /// The `tracing` target of everything guests write, for filters.
 const TARGET: &str = "guest";
 
+/// Log text of one request, in bytes; beyond it lines are dropped.
+const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
 /// Writes the lines of one guest while it handles one request.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
+    /// Bytes that may still be written for this request.
+    budget: Arc<AtomicUsize>,
 }
 
 impl GuestLog {
+    pub(super) fn new(handler: Arc<str>, request: RequestId) -> Self {
+        Self { handler, request, budget: Arc::new(AtomicUsize::new(REQUEST_BYTES_MAX)) }
+    }
+
+    /// Whether the request may log so much more. The first line that does not fit is announced, the rest are dropped.
+    fn is_within_budget(&self, bytes: usize) -> bool {
+        let take = |left: usize| left.checked_sub(bytes.max(1));
+        if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+            return true;
+        }
+        if self.budget.swap(0, Ordering::Relaxed) > 0 {
+            let (handler, request_id) = (&*self.handler, self.request.as_str());
+            tracing::warn!(
+                handler,
+                request_id,
+                "the guest has logged {REQUEST_BYTES_MAX} bytes; the rest is dropped"
+            );
+        }
+        false
+    }
+
     /// Writes one line; text beyond 8 KiB is cut, control characters are escaped.
     pub(super) fn line(&self, level: Level, text: &[u8]) {
-        if !is_enabled(level) {
+        if !is_enabled(level) || !self.is_within_budget(text.len().min(LOG_BYTES_MAX)) {
             return;
         }
         let text = printable(text);

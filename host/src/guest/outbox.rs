@@ -125,7 +125,8 @@ impl Outbox {
             inner.broken = Some(Broken::Limit);
             return Err(SendError::Limit);
         }
-        let keep_declared = inner.headless || status == StatusCode::NOT_MODIFIED;
+        let keep_declared =
+            (inner.headless && status != StatusCode::NO_CONTENT) || status == StatusCode::NOT_MODIFIED;
         if declared.is_some() && !keep_declared {
             headers.remove(header::CONTENT_LENGTH);
         }
@@ -150,6 +151,9 @@ impl Outbox {
         let mut inner = self.lock();
         inner.may_start()?;
         inner.owed = normalise(&mut headers)?;
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(header::CONTENT_LENGTH); // RFC 9110 section 8.6
+        }
         inner.broken.take_if(|broken| *broken == Broken::Limit); // a `respond` that was refused
         inner.bodiless = allows_no_body(status);
         inner.head = Some((status, headers));
@@ -315,7 +319,8 @@ impl Inner {
 }
 
 /// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [HeaderName; 6] = [
+const NOT_IN_TRAILERS: [HeaderName; 7] = [
+    header::TE,
     header::TRANSFER_ENCODING,
     header::CONTENT_LENGTH,
     header::CONNECTION,
@@ -331,7 +336,8 @@ fn allows_no_body(status: StatusCode) -> bool {
 
 /// Takes out what belongs to the connection and not to the guest, and reads the declared length.
 fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
-    const OWNED: [HeaderName; 4] = [
+    const OWNED: [HeaderName; 5] = [
+        header::TE,
         header::TRANSFER_ENCODING,
         HeaderName::from_static("keep-alive"),
         HeaderName::from_static("proxy-connection"),

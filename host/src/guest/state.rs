@@ -33,7 +33,7 @@ impl State {
         env: Arc<[(String, String)]>,
         memory_bytes_max: u64,
     ) -> Self {
-        let log = GuestLog { handler, request: exchange.request.id.clone() };
+        let log = GuestLog::new(handler, exchange.request.id.clone());
         Self {
             exchange: Some(exchange),
             memory: None,

@@ -101,7 +101,7 @@ impl Files {
                 let mut name = candidate.clone().into_os_string();
                 name.push(suffix);
                 match tokio::fs::canonicalize(&name).await {
-                    Ok(real) if !real.starts_with(&self.root) => return false,
+                    Ok(real) if !real.starts_with(&self.root) || !is_plain(&real).await => return false,
                     // What does not exist cannot lead out.
                     _ => {}
                 }
@@ -109,4 +109,9 @@ impl Files {
         }
         true
     }
+}
+
+/// A file or a folder: opening anything else, such as a named pipe, can wait for ever.
+async fn is_plain(path: &Path) -> bool {
+    tokio::fs::metadata(path).await.is_ok_and(|found| found.is_file() || found.is_dir())
 }
