@@ -123,10 +123,10 @@ impl Record {
             || response.body().is_end_stream();
     }
 
-    /// Body bytes were handed to the connection.
-    pub(crate) fn sent(&mut self, bytes: usize) {
+    /// Body bytes were handed to the connection; says whether these are all that were declared.
+    pub(crate) fn sent(&mut self, bytes: usize) -> bool {
         self.bytes += bytes as u64;
-        self.complete |= self.declared == Some(self.bytes);
+        self.declared == Some(self.bytes)
     }
 
     /// The body has come to its end.

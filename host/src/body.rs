@@ -64,7 +64,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Full(body) => body.is_end_stream(),
-            Inner::Guest(_) => false,
+            Inner::Guest(body) => body.has_no_content(),
             Inner::Other(body) => body.is_end_stream(),
         }
     }

@@ -56,12 +56,17 @@ impl Recorded {
         }
         let Some(record) = &mut self.record else { return };
         match polled {
-            Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Ok(frame))) => {
+                let all_is_taken = record.sent(frame.data_ref().map_or(0, Bytes::len));
+                if all_is_taken && self.stall.is_none() {
+                    record.ended();
+                }
+            }
             Poll::Ready(Some(Err(_))) => return record.broken(),
             Poll::Ready(None) => record.ended(),
             Poll::Pending => {}
         }
-        if self.rest.is_empty() && self.body.is_end_stream() {
+        if self.stall.is_none() && self.body.is_end_stream() {
             record.ended();
         }
     }
@@ -91,7 +96,8 @@ impl HttpBody for Recorded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        // On HTTP/2 the end is only told when it is asked for, which is when the client has made room for all before it.
+        self.stall.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -36,7 +36,7 @@ pub(crate) fn finish(command: &mut Command) -> Output {
 }
 
 /// Sends a signal; the shell can do that without unsafe code.
-fn kill(pid: u32, signal: &str) {
+pub(crate) fn kill(pid: u32, signal: &str) {
     let command = format!("kill -s {signal} {pid}");
     assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
 }

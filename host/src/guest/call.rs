@@ -150,6 +150,8 @@ pub struct GuestBody {
     state: BodyState,
     /// Told at the next poll.
     failure: Option<Error>,
+    /// The answer to HEAD, or a status without content: nobody needs to poll this body.
+    no_content: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,7 +164,12 @@ enum BodyState {
 
 impl GuestBody {
     fn new(call: Call, state: BodyState) -> Self {
-        Self { call, state, failure: None }
+        let no_content = call.outbox.has_no_content();
+        Self { call, state, failure: None, no_content }
+    }
+
+    pub(crate) fn has_no_content(&self) -> bool {
+        self.no_content
     }
 
     /// The next frame, as `http_body::Body::poll_frame` wants it.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
@@ -12,30 +12,42 @@ use crate::request_id::RequestId;
 /// The `tracing` target of everything guests write, for filters.
 const TARGET: &str = "guest";
 
-/// Log text of one request, in bytes; beyond it lines are dropped.
+/// Log lines of one request, in bytes, each with 100 for what stands around it; beyond it lines are dropped.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// What every line costs beside its text: time, level, handler and request id.
+const LINE_BYTES: usize = 100;
 
 /// Writes the lines of one guest while it handles one request.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
-    /// Bytes that may still be written for this request.
-    budget: Arc<AtomicUsize>,
+    budget: Arc<Budget>,
+}
+
+/// What may still be written for one request.
+#[derive(Debug)]
+struct Budget {
+    bytes: AtomicUsize,
+    /// That the rest is dropped has been said.
+    is_announced: AtomicBool,
 }
 
 impl GuestLog {
     pub(super) fn new(handler: Arc<str>, request: RequestId) -> Self {
-        Self { handler, request, budget: Arc::new(AtomicUsize::new(REQUEST_BYTES_MAX)) }
+        let bytes = AtomicUsize::new(REQUEST_BYTES_MAX);
+        let budget = Arc::new(Budget { bytes, is_announced: AtomicBool::new(false) });
+        Self { handler, request, budget }
     }
 
     /// Whether the request may log so much more. The first line that does not fit is announced, the rest are dropped.
     fn is_within_budget(&self, bytes: usize) -> bool {
-        let take = |left: usize| left.checked_sub(bytes.max(1));
-        if self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+        let take = |left: usize| left.checked_sub(bytes + LINE_BYTES);
+        if self.budget.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             return true;
         }
-        if self.budget.swap(0, Ordering::Relaxed) > 0 {
+        if !self.budget.is_announced.swap(true, Ordering::Relaxed) {
             let (handler, request_id) = (&*self.handler, self.request.as_str());
             tracing::warn!(
                 handler,
@@ -48,10 +60,13 @@ impl GuestLog {
 
     /// Writes one line; text beyond 8 KiB is cut, control characters are escaped.
     pub(super) fn line(&self, level: Level, text: &[u8]) {
-        if !is_enabled(level) || !self.is_within_budget(text.len().min(LOG_BYTES_MAX)) {
+        if !is_enabled(level) {
             return;
         }
         let text = printable(text);
+        if !self.is_within_budget(text.len()) {
+            return;
+        }
         let (handler, request_id) = (&*self.handler, self.request.as_str());
         match level {
             Level::ERROR => tracing::error!(target: TARGET, handler, request_id, "{text}"),

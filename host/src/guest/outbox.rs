@@ -276,6 +276,11 @@ impl Outbox {
         is_taken && (inner.headless || inner.bodiless || inner.owed == Some(0))
     }
 
+    /// The response has a head only.
+    pub(super) fn has_no_content(&self) -> bool {
+        self.lock().has_no_content()
+    }
+
     pub(super) fn broken(&self) -> Option<Broken> {
         self.lock().broken
     }
