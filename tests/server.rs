@@ -107,6 +107,7 @@ fn targets_and_methods() {
     assert_eq!(server.request("GET", "*", &[], b"").status, 400);
     assert_eq!(server.request("BREW", "/x", &[], b"").text(), "root\n", "any token is a method");
     assert_eq!(server.get("/%zz").status, 400, "a bad escape");
+    assert_eq!(server.get("thing").status, 400, "a host without CONNECT");
     let long = server.get(&format!("/{}", "a".repeat(60_000)));
     assert_eq!(long.text(), "root\n");
     for broken in ["GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "GE(T / HTTP/1.1\r\nHost: x\r\n\r\n", "x\r\n\r\n"]

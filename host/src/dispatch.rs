@@ -134,7 +134,8 @@ fn is_host_byte(byte: u8) -> bool {
 fn target(parts: &http::request::Parts) -> Option<Target<'_>> {
     match parts.uri.path_and_query() {
         Some(text) => Target::parse(parts.method.as_str(), text.as_str()).ok(),
-        // CONNECT with an authority-form target: there is no path, which no pattern matches.
+        // An authority-form target is for CONNECT only (RFC 9112 section 3.2.3); it has no path, which no pattern matches.
+        None if parts.method != Method::CONNECT => None,
         None => Some(Target { authority: None, path: "".into(), query: None }),
     }
 }
