@@ -152,3 +152,24 @@ fn http2_connections_drain_too() {
     });
     assert!(server.wait().success());
 }
+
+/// `on_disconnect = "finish"` is for clients that leave, not for a way around `shutdown_timeout`.
+#[test]
+fn guests_that_run_on_are_cut_too() {
+    let routes = r#"
+        [server]
+        shutdown_timeout = "300ms"
+        [handlers]
+        sleep = { wasm = "sleep.wat", on_disconnect = "finish" }
+        [routes]
+        "/sleep/{ms}" = "sleep"
+    "#;
+    let mut server = Site::new(routes).guest("sleep").serve();
+    let mut conn = server.connect();
+    conn.request("GET", "/sleep/25000", &[], b"");
+    assert_eq!(server.get("/sleep/100").text(), "slept\n", "by now the other one sleeps as well");
+    let started = Instant::now();
+    wait_until_draining(&server, "TERM");
+    assert!(server.wait().success());
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}

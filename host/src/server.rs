@@ -1,6 +1,7 @@
 //! The composition root: bound listeners, their connections, and the way down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -10,6 +11,9 @@ use crate::connection::Connections;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Drain, Guard, Phase};
 use crate::listener::Listener;
+
+/// What connections have, once they are cut, to let go of what they hold.
+const CLOSING_WAIT: Duration = Duration::from_secs(1);
 
 /// Listeners that are bound and accept nothing yet.
 #[derive(Debug)]
@@ -55,7 +59,8 @@ impl Server {
                 "`shutdown_timeout` has passed, closing what is left"
             );
             drain.advance(Phase::Closing);
-            drain.finished().await;
+            // Connections end at this; guests that outlive theirs do not hear of it, and end with the program.
+            let _ = tokio::time::timeout(CLOSING_WAIT, drain.finished()).await;
         }
     }
 }
