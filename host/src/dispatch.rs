@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming as HyperBody;
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
-use crate::guest::{Incoming, Peer, RequestBody};
+use crate::guest::{Incoming, NetworkBody, Peer, RequestBody};
 use crate::handler::Handler;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
@@ -49,7 +48,7 @@ impl Dispatcher {
     pub(crate) async fn call(
         &self,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         begun: Begun,
     ) -> Response<Recorded> {
         let Begun { id, mut record } = begun;
@@ -64,7 +63,7 @@ impl Dispatcher {
     async fn answer(
         &self,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         id: &RequestId,
     ) -> (Response<Body>, Option<Route>) {
         let (parts, body) = request.into_parts();
@@ -95,7 +94,7 @@ impl Dispatcher {
             }
             Handler::Guest(guest) => {
                 let authority = authority.to_owned();
-                let body = RequestBody::incoming(body);
+                let body = RequestBody::network(body);
                 let (route, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
                 Arc::clone(guest).serve(Incoming { parts, authority, body, route, values, id, peer }).await
             }

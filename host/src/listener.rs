@@ -177,6 +177,7 @@ impl Stream {
             scheme: "http",
             guard: None,
             stall: None,
+            link: None,
         };
         Ok((Self::Tcp(stream), peer))
     }
@@ -190,6 +191,8 @@ impl Stream {
                 scheme: "http",
                 guard: None,
                 stall: None,
+                link: None,
+            link: None,
             },
         )
     }

@@ -85,6 +85,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         scheme: "http",
         guard: None,
         stall: None,
+        link: None,
     });
     Ok(Incoming {
         parts,

@@ -12,10 +12,11 @@ use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
 use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE, RESPOND_BYTES_MAX};
 
-use super::super::exchange::{Exchange, ReadError};
+use super::super::exchange::Exchange;
 use super::super::log;
 use super::super::memory::{self, Region};
 use super::super::outbox::SendError;
+use super::super::request_body::ReadError;
 use super::super::state::State;
 
 mod head;
@@ -118,10 +119,15 @@ fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_interim", Region::new("response_interim", ptr, len).within(data)?)?;
     let status_ok = (100..200).contains(&status) && status != 101;
-    let valid = if status_ok { fields.map(drop) } else { Err(Errno::Invalid) };
-    // hyper cannot send interim responses of a service; leaving one out is allowed (RFC 9110 section 15.2).
-    let outbox = &exchange(state)?.outbox;
-    Ok(code(valid.and_then(|()| outbox.may_send_interim().map_err(errno))))
+    let valid = if status_ok { fields } else { Err(Errno::Invalid) };
+    let exchange = exchange(state)?;
+    Ok(code(valid.and_then(|fields| {
+        exchange.outbox.may_send_interim().map_err(errno)?;
+        if let (Some(link), Ok(status)) = (&exchange.request.peer.link, StatusCode::try_from(status as u16)) {
+            link.send_interim(status, &fields);
+        }
+        Ok(())
+    })))
 }
 
 fn response_start(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
@@ -175,7 +181,9 @@ fn response_abort(mut caller: Caller<'_, State>) -> Result<()> {
 }
 
 fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {
-    Ok(i32::from(exchange(caller.data_mut())?.outbox.is_gone()))
+    let exchange = exchange(caller.data_mut())?;
+    let link = exchange.request.peer.link.as_ref();
+    Ok(i32::from(exchange.outbox.is_gone() || link.is_some_and(|link| link.has_stopped_sending())))
 }
 
 fn log_line(mut caller: Caller<'_, State>, level: i32, ptr: u32, len: u32) -> Result<()> {
