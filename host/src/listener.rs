@@ -192,7 +192,6 @@ impl Stream {
                 guard: None,
                 stall: None,
                 link: None,
-            link: None,
             },
         )
     }

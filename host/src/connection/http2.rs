@@ -1,16 +1,24 @@
 //! HTTP/2 on one connection: hyper's settings, the clocks that HTTP/1.1 has elsewhere, and the way down.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 
+use super::socket::Socket;
 use crate::config::ServerConfig;
+use crate::dispatch::Dispatcher;
 use crate::drain::{Guard, Phase};
-use crate::guest::Peer;
+use crate::guest::{NetworkBody, Peer};
+use crate::listener::Stream;
 use crate::stall::StallLimit;
 
 /// What an HTTP/2 client sends first (RFC 9113 section 3.4).
@@ -22,8 +30,36 @@ const STREAMS_MAX: u32 = 100;
 /// A client without requests has twice this long to take its leave.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// Serves a connection of which `first` was read already.
+pub(super) async fn serve(
+    stream: Stream,
+    first: Bytes,
+    config: &ServerConfig,
+    dispatcher: &Arc<Dispatcher>,
+    peer: Peer,
+    guard: Guard,
+) {
+    let io = TokioIo::new(Socket::new(first, stream, config.stall_timeout));
+    let stall = StallLimit::new(config.stall_timeout);
+    let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: Some(stall.clone()), ..peer });
+    let service = {
+        let (dispatcher, peer) = (Arc::clone(dispatcher), Arc::clone(&peer));
+        service_fn(move |request: Request<Incoming>| {
+            let (dispatcher, peer) = (Arc::clone(&dispatcher), Arc::clone(&peer));
+            let request = request.map(NetworkBody::new);
+            let begun = dispatcher.begin(&peer, &request);
+            async move { Ok::<_, Infallible>(dispatcher.call(&peer, request, begun).await) }
+        })
+    };
+    let connection = builder(config).serve_connection(io, service);
+    if let Err(error) = drive(connection, config.read_header_timeout, guard, peer, stall).await {
+        // Resets and broken-off responses: the request's own line says what matters.
+        tracing::debug!("connection ended: {}", crate::error::chain(&error));
+    }
+}
+
 /// How hyper speaks HTTP/2 with the clients of a server.
-pub(super) fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
+fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -36,7 +72,7 @@ pub(super) fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
 
 /// Runs a connection, which needs clocks: for being idle, for the goodbye of a client that does not answer, and for
 /// streams that it does not let us send.
-pub(super) async fn drive<C>(
+async fn drive<C>(
     connection: C,
     idle_timeout: Duration,
     mut guard: Guard,

@@ -49,9 +49,11 @@ impl NetworkBody {
     #[must_use]
     pub fn new(body: hyper::body::Incoming) -> Self {
         // Most requests have none, and need no room for it.
-        Self((!body.is_end_stream()).then(|| {
-            Arc::new(Mutex::new(Source { body: Some(body), was_asked: false, is_broken: false }))
-        }))
+        Self(
+            (!body.is_end_stream()).then(|| {
+                Arc::new(Mutex::new(Source { body: Some(body), was_asked: false, is_broken: false }))
+            }),
+        )
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, Source>> {

@@ -99,7 +99,8 @@ impl Chunks {
         }
         let text = std::str::from_utf8(digits).map_err(|_| Malformed)?;
         let size = u64::from_str_radix(text, 16).map_err(|_| Malformed)?;
-        self.overhead = (self.overhead + end as u64 + 1).saturating_sub(size.saturating_mul(2).saturating_add(16));
+        self.overhead =
+            (self.overhead + end as u64 + 1).saturating_sub(size.saturating_mul(2).saturating_add(16));
         if self.overhead > OVERHEAD_BYTES_MAX {
             return Err(Malformed);
         }
@@ -162,7 +163,12 @@ mod tests {
             for step in 1..=body.len() {
                 let with_more = [body, b"GET / HTTP/1.1\r\n"].concat();
                 let expected = Ok(Some(body.len()));
-                assert_eq!(run(&with_more, step), expected, "{:?} by {step}", body.escape_ascii().to_string());
+                assert_eq!(
+                    run(&with_more, step),
+                    expected,
+                    "{:?} by {step}",
+                    body.escape_ascii().to_string()
+                );
             }
         }
     }
@@ -191,7 +197,12 @@ mod tests {
         ];
         for body in bodies {
             for step in [1, 2, 7, body.len()] {
-                assert_eq!(run(body, step), Err(Malformed), "{:?} by {step}", body.escape_ascii().to_string());
+                assert_eq!(
+                    run(body, step),
+                    Err(Malformed),
+                    "{:?} by {step}",
+                    body.escape_ascii().to_string()
+                );
             }
         }
     }

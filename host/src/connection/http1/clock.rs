@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::config::ServerConfig;
+
 /// Limits of one connection; `None`: there is none. `[server]` says when each starts and stops.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clocks {
@@ -16,6 +18,18 @@ pub(super) struct Clocks {
     pub(super) write: Option<Duration>,
     pub(super) idle: Option<Duration>,
     pub(super) stall: Duration,
+}
+
+impl Clocks {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self {
+            read_header: Some(config.read_header_timeout),
+            read: None,
+            write: None,
+            idle: Some(config.read_header_timeout),
+            stall: config.stall_timeout,
+        }
+    }
 }
 
 /// Waits for a deadline that may be another one at each poll.

@@ -145,8 +145,7 @@ fn is_token_byte(byte: u8) -> bool {
 /// At most one Host in any version, one in HTTP/1.1, and no byte that no host has (RFC 9112 section 3.2; Go:
 /// golang.org/x/net/http/httpguts.ValidHostHeader).
 fn check_host(fields: &[Header<'_>], is_required: bool) -> Result<(), Refusal> {
-    let is_host_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
+    let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
     let mut hosts = values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if is_required => Err(Refusal::HostMissing),

@@ -40,6 +40,7 @@ struct State {
     flush: Flush,
     has_stopped_sending: bool,
     takes_interim: bool,
+    is_closing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +69,11 @@ impl Link {
         self.lock().takes_interim = takes;
     }
 
+    /// Whether the next response is to be the last.
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().is_closing
+    }
+
     /// Hands trailer fields to the gate, which sends them behind the last chunk.
     pub(super) fn send_trailers(&self, trailers: &HeaderMap) {
         let mut lines = BytesMut::new();
@@ -93,9 +99,15 @@ impl Link {
     // --- the gate's side
 
     /// A head goes to hyper.
-    pub(super) fn begin(&self, expected: Expected, read_deadline: Option<Instant>, write_deadline: Option<Instant>) {
+    pub(super) fn begin(
+        &self,
+        expected: Expected,
+        read_deadline: Option<Instant>,
+        write_deadline: Option<Instant>,
+    ) {
         let mut state = self.lock();
-        (state.expected, state.read_deadline, state.write_deadline) = (expected, read_deadline, write_deadline);
+        (state.expected, state.read_deadline, state.write_deadline) =
+            (expected, read_deadline, write_deadline);
     }
 
     pub(super) fn take_interim(&self) -> BytesMut {
@@ -126,6 +138,11 @@ impl Link {
             drop(state);
             waker.wake();
         }
+    }
+
+    /// The next response is the last.
+    pub(super) fn set_closing(&self) {
+        self.lock().is_closing = true;
     }
 
     pub(super) fn set_stopped_sending(&self) {

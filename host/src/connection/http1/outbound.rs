@@ -103,7 +103,11 @@ impl Outbound {
         }
     }
 
-    fn poll_ours<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ours<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.ours.is_empty() {
             let ours = self.ours.split();
             let written = self.poll_stream(stream, cx, |stream, cx| stream.poll_write(cx, &ours));

@@ -24,9 +24,7 @@ impl Refusal {
     pub(super) fn response(self) -> String {
         let (status, text) = match self {
             Self::Malformed => ("400 Bad Request", "400 Bad Request"),
-            Self::HostMissing => {
-                ("400 Bad Request", "400 Bad Request: missing required Host header")
-            }
+            Self::HostMissing => ("400 Bad Request", "400 Bad Request: missing required Host header"),
             Self::HostMalformed => ("400 Bad Request", "400 Bad Request: malformed Host header"),
             Self::Version => (
                 "505 HTTP Version Not Supported",
