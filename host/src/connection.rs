@@ -1,13 +1,15 @@
-//! One accepted socket and its requests: HTTP/1.1, or HTTP/2 with prior knowledge, told apart by the first bytes.
+//! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 
+use self::handshake::handshake;
 use self::socket::Socket;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
@@ -15,7 +17,9 @@ use crate::drain::{Guard, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
 use crate::stall::StallLimit;
+use crate::tls::Tls;
 
+mod handshake;
 mod http1;
 mod http2;
 mod socket;
@@ -23,20 +27,29 @@ mod socket;
 /// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
 pub(crate) const HEADERS_MAX: usize = 500;
 
-/// What all connections share.
+/// What all connections of one server share.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    dispatcher: Dispatcher,
+    dispatcher: Arc<Dispatcher>,
     config: ServerConfig,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
-    pub(crate) fn new(dispatcher: Dispatcher, config: ServerConfig) -> Self {
-        Self { dispatcher, config }
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, config: ServerConfig, tls: Option<Arc<Tls>>) -> Self {
+        Self { dispatcher, config, tls }
     }
 
     /// Serves one connection to its end.
-    pub(crate) async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, mut guard: Guard) {
+    pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
+        let accepted = match &self.tls {
+            None => Some((stream, peer)),
+            Some(tls) => {
+                let timeout = self.config.tls_handshake_timeout;
+                handshake(tls, stream, peer, timeout, &mut guard).await
+            }
+        };
+        let Some((mut stream, peer)) = accepted else { return };
         let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
         let is_h2 = first.starts_with(http2::PREFACE);
         let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
@@ -47,13 +60,15 @@ impl Connections {
             service_fn(move |request| {
                 let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
                 let begun = this.dispatcher.begin(&peer, &request);
-                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request, begun).await) }
+                async move {
+                    Ok::<_, Infallible>(this.dispatcher.call(&this.config.name, &peer, request, begun).await)
+                }
             })
         };
         let ended = match stall {
             Some(stall) => {
                 let connection = http2::builder(&self.config).serve_connection(io, service);
-                http2::drive(connection, self.config.read_header_timeout, guard, peer, stall).await
+                http2::drive(connection, self.config.idle_timeout, guard, peer, stall).await
             }
             None => http1::drive(http1::builder(&self.config).serve_connection(io, service), guard).await,
         };
@@ -78,9 +93,17 @@ impl Connections {
             }
         };
         tokio::select! {
-            read = tokio::time::timeout(self.config.read_header_timeout, read) => read.ok()??,
+            read = within(self.config.read_header_timeout, read) => read??,
             () = guard.reached(Phase::Draining) => return None,
         }
         Some(first.freeze())
+    }
+}
+
+/// As tokio's `timeout`, with a clock that may be off; `None` when time is up.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
 }

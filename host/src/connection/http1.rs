@@ -10,6 +10,9 @@ use super::HEADERS_MAX;
 use crate::config::ServerConfig;
 use crate::drain::{Guard, Phase};
 
+/// Smallest read buffer that hyper takes.
+const BUFFER_BYTES_MIN: usize = 8192;
+
 /// How hyper speaks HTTP/1.1 with the clients of a server.
 pub(super) fn builder(config: &ServerConfig) -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -18,7 +21,8 @@ pub(super) fn builder(config: &ServerConfig) -> http1::Builder {
         .header_read_timeout(config.read_header_timeout)
         .max_headers(HEADERS_MAX)
         .max_header_size(config.max_header_bytes as usize)
-        .max_buf_size(config.max_header_bytes as usize);
+        // hyper takes no less; the header has its own limit above.
+        .max_buf_size((config.max_header_bytes as usize).max(BUFFER_BYTES_MIN));
     builder
 }
 
