@@ -23,6 +23,6 @@ mod wasi;
 pub use artifact::Artifact;
 pub use call::{GuestBody, OnDisconnect};
 pub use engine::GuestEngine;
-pub use exchange::{Incoming, Peer, RequestBody, RouteInfo};
+pub use exchange::{Incoming, Peer, PeerTls, RequestBody, RouteInfo};
 pub use instance::{Guest, GuestSettings};
 pub use limits::Limits;

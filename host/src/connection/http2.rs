@@ -1,0 +1,114 @@
+//! HTTP/2 on one connection: hyper's settings, the clocks that HTTP/1.1 has elsewhere, and the way down.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+
+use crate::config::ServerConfig;
+use crate::drain::{Guard, Phase};
+use crate::guest::Peer;
+use crate::stall::StallLimit;
+
+/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Streams that one client may have open (Go: http2.Server.MaxConcurrentStreams); beyond it a stream is refused.
+const STREAMS_MAX: u32 = 250;
+
+/// Streams that a client has reset before we have looked at them; beyond it the connection ends with ENHANCE_YOUR_CALM,
+/// which is what a rapid reset (CVE-2023-44487) comes to.
+const PENDING_RESETS_MAX: usize = 32;
+
+/// Streams that we have reset because of the client's mistakes; beyond it the connection ends with ENHANCE_YOUR_CALM.
+const ERROR_RESETS_MAX: usize = 128;
+
+/// Bytes of request bodies that a client may send before anybody has read them: on a stream, and on a connection (Go:
+/// http2.Server.MaxUploadBufferPerStream and …PerConnection). What exceeds them is an error of the client.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Largest frame that we take, the smallest limit there may be (RFC 9113 section 4.2). With `max_header_bytes` it also
+/// limits how many CONTINUATION frames a header may have; beyond it the connection ends.
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+
+/// Memory for compressed header fields of a connection (RFC 7541 section 4.2); its default.
+const HEADER_TABLE_BYTES: u32 = 4096;
+
+/// Bytes of a response that wait in a stream for the client to make room; beyond it its handler waits.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a client has to answer a PING; beyond it the connection ends (Go: http2.Server.PingTimeout).
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A client without requests has twice this long to take its leave.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How hyper speaks HTTP/2 with the clients of a server.
+pub(super) fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(config.idle_timeout)
+        .keep_alive_timeout(config.idle_timeout.map_or(PING_TIMEOUT, |idle| idle.min(PING_TIMEOUT)))
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(ERROR_RESETS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .header_table_size(HEADER_TABLE_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Runs a connection, which needs clocks: for being idle, for the goodbye of a client that does not answer, and for
+/// streams that it does not let us send.
+pub(super) async fn drive<C>(
+    connection: C,
+    idle_timeout: Option<Duration>,
+    mut guard: Guard,
+    peer: Arc<Peer>,
+    stall: StallLimit,
+) -> Result<(), C::Error>
+where
+    C: GracefulConnection,
+{
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = guard.reached(Phase::Draining) => {}
+        () = idle(&peer, idle_timeout) => {}
+        () = stall.reached() => {
+            tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
+            return Ok(());
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = guard.reached(Phase::Closing) => Ok(()),
+        () = idle(&peer, Some(GOODBYE)) => Ok(()),
+        () = stall.reached() => Ok(()),
+    }
+}
+
+/// Ends when a connection has no request under way at two looks, `limit` apart. Everything that serves one holds the
+/// peer; beside that only the service does, and we.
+async fn idle(peer: &Arc<Peer>, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    const WITHOUT_REQUESTS: usize = 2;
+    let mut was_idle = false;
+    loop {
+        tokio::time::sleep(limit).await;
+        let is_idle = Arc::strong_count(peer) <= WITHOUT_REQUESTS;
+        if is_idle && was_idle {
+            return;
+        }
+        was_idle = is_idle;
+    }
+}
