@@ -14,3 +14,4 @@ mod server; // listeners, connections, what the server answers by itself, the ac
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
+mod wire; // cases that real net/http was asked, byte for byte

@@ -298,7 +298,18 @@ fn the_readme_names_every_key() {
         }
         // Readers ask for keys by name: table.size("memory", …).
         let joined = code.split_whitespace().collect::<Vec<_>>().join("");
-        for reader in ["string", "strings", "table", "string_map", "integer", "duration", "size", "choice"] {
+        for reader in [
+            "string",
+            "strings",
+            "table",
+            "string_map",
+            "integer",
+            "duration",
+            "size",
+            "choice",
+            "clock",
+            "tables",
+        ] {
             for call in joined.split(&format!(".{reader}(\"")).skip(1) {
                 keys.insert(call.split('"').next().unwrap().to_owned());
             }

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 /// Decodes `%xx` in a path. What is no valid escape stays as it is.
-pub(crate) fn unescape_path(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
+pub(crate) fn unescape_path(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let escaped = (first == b'%').then(|| hex_pair(tail)).flatten();
         bytes.push(escaped.unwrap_or(first));
@@ -75,7 +75,7 @@ mod tests {
         for (escaped, want) in
             [("/a%20b", "/a b"), ("/a+b", "/a+b"), ("/%zz%4", "/%zz%4"), ("/%C3%a9", "/é"), ("/%2F", "//")]
         {
-            assert_eq!(unescape_path(escaped), want.as_bytes());
+            assert_eq!(unescape_path(escaped.as_bytes()), want.as_bytes());
         }
     }
 

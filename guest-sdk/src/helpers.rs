@@ -95,7 +95,7 @@ fn strip_escaped<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     for wanted in prefix.bytes() {
         let width = if rest.starts_with('%') { 3 } else { 1 };
         let (head, tail) = rest.split_at_checked(width)?;
-        if unescape_path(head) != [wanted].as_slice() || width == 3 && wanted == b'/' {
+        if unescape_path(head.as_bytes()) != [wanted].as_slice() || width == 3 && wanted == b'/' {
             return None;
         }
         rest = tail;

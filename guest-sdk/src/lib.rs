@@ -56,6 +56,7 @@ mod exchange;
 mod fields;
 mod form;
 mod handler;
+mod header_text;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;

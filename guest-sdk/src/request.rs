@@ -1,6 +1,7 @@
 //! [`Request`]: what the client asked, read from the head only as far as the handler wants to know.
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -93,14 +94,27 @@ impl Request {
         text(self.view().target())
     }
 
-    /// The path, percent-decoded; `URL.Path`. Bytes that are not UTF-8 are replaced.
+    /// The request target byte for byte, also where it is not UTF-8.
+    #[must_use]
+    pub fn target_bytes(&self) -> &[u8] {
+        self.view().target()
+    }
+
+    /// The path, percent-decoded; `URL.Path`. Bytes that are not UTF-8 are replaced: see
+    /// [`path_bytes`](Self::path_bytes).
     #[must_use]
     pub fn path(&self) -> &str {
         let escaped = self.escaped_path();
         if !escaped.contains('%') {
             return escaped;
         }
-        self.decoded_path.get_or_init(|| into_text(unescape_path(escaped).into_owned()))
+        self.decoded_path.get_or_init(|| into_text(unescape_path(escaped.as_bytes()).into_owned()))
+    }
+
+    /// The path, percent-decoded, byte for byte; Go's `URL.Path`, which need not be UTF-8 either.
+    #[must_use]
+    pub fn path_bytes(&self) -> Cow<'_, [u8]> {
+        unescape_path(self.rewritten_path.as_deref().map_or(self.view().path(), str::as_bytes))
     }
 
     /// The path as sent, with its escapes; `URL.EscapedPath()`. `*` for `OPTIONS *`, empty for CONNECT.
@@ -119,6 +133,12 @@ impl Request {
     #[must_use]
     pub fn raw_query(&self) -> &str {
         text(self.view().query().unwrap_or_default())
+    }
+
+    /// The query byte for byte, also where it is not UTF-8.
+    #[must_use]
+    pub fn raw_query_bytes(&self) -> &[u8] {
+        self.view().query().unwrap_or_default()
     }
 
     /// The query's parameters; `URL.Query()`. Pairs that are not valid (a bad escape, a `;`) are left out; of more

@@ -46,6 +46,8 @@ pub struct ResponseWriter {
     is_started: bool,
     /// Body bytes the handler wrote, sent or not.
     written: u64,
+    /// The handler tried to write more than it had declared: the connection is not to be trusted with another response.
+    is_overrun: bool,
     buffer: Bytes<BUFFER_BYTES>,
     /// The error of the first failed write; every later write fails with it, too.
     broken: Option<BodyError>,
@@ -62,6 +64,7 @@ impl ResponseWriter {
             head: None,
             is_started: false,
             written: 0,
+            is_overrun: false,
             buffer: Bytes::new(),
             broken: None,
         }
@@ -97,7 +100,7 @@ impl ResponseWriter {
         } else if status.is_informational() {
             self.offer_interim(status);
         } else {
-            self.head = Some(Head::new(status, &self.headers));
+            self.head = Some(self.new_head(status));
         }
     }
 
@@ -115,12 +118,18 @@ impl ResponseWriter {
         }
     }
 
-    /// Adds a trailer that need not have been announced; net/http's `TrailerPrefix`. The response is then streamed.
+    /// Adds a trailer that need not have been announced; net/http's `TrailerPrefix`.
     ///
-    /// Call it before the response would be finished in one piece, that is, at any time in the handler. HTTP/1.1
-    /// clients see only announced trailers, and only when they sent `TE: trailers`.
+    /// As there, trailers follow bodies without a `Content-Length` only. One that was added before the head is fixed
+    /// makes the response a stream; behind a body that was not flushed and leaves in one piece, it is logged and left
+    /// out. Whether a client sees trailers depends on the protocol (ABI.md, `response_trailers`).
     pub fn add_trailer(&mut self, name: header::HeaderName, value: HeaderValue) {
         self.trailers.append(name, value);
+    }
+
+    /// As [`add_trailer`](Self::add_trailer), in place of those of the same name.
+    pub(crate) fn set_trailer(&mut self, name: header::HeaderName, value: HeaderValue) {
+        self.trailers.insert(name, value);
     }
 
     /// Answers with JSON: sets the `Content-Type` unless there is one, and writes `value` and a newline, as net/http
@@ -142,7 +151,7 @@ impl ResponseWriter {
     fn offer_interim(&mut self, status: StatusCode) {
         let mut block = FieldBlock::new();
         fields::visit(&self.headers, &mut |name, value| {
-            if name != b"content-length" {
+            if name != b"content-length" && name != b"transfer-encoding" {
                 block.push(name, value);
             }
         });
@@ -151,9 +160,14 @@ impl ResponseWriter {
         }
     }
 
+    fn new_head(&self, status: StatusCode) -> Head {
+        Head::new(status, &self.headers, !self.trailers.is_empty())
+    }
+
     /// The head, fixed now with `200` if it was not before.
-    fn fixed_head(&mut self) -> &mut Head {
-        self.head.get_or_insert_with(|| Head::new(StatusCode::OK, &self.headers))
+    fn fixed_head(&mut self) -> Head {
+        let head = self.head.unwrap_or_else(|| self.new_head(StatusCode::OK));
+        *self.head.insert(head)
     }
 
     /// Whether `count` more body bytes may be written.
@@ -168,6 +182,7 @@ impl ResponseWriter {
         }
         let total = written.saturating_add(count as u64);
         if head.declared_length().is_some_and(|length| total > length) {
+            self.is_overrun = true;
             return Err(BodyError::ContentLength); // nothing of it is sent, as in net/http
         }
         self.written = total;
@@ -215,7 +230,7 @@ impl ResponseWriter {
         if self.is_started {
             return Ok(());
         }
-        let head = *self.fixed_head();
+        let head = self.fixed_head();
         self.is_started = true;
         self.link.response_start(head.status.as_u16(), self.head_block(head, content_type, None).finish())
     }
@@ -235,7 +250,10 @@ impl ResponseWriter {
                 block.push(name, value);
             }
         });
-        for (name, value) in [("content-length", content_length), ("content-type", content_type)] {
+        let close = self.is_overrun.then_some("close");
+        let added =
+            [("content-length", content_length), ("content-type", content_type), ("connection", close)];
+        for (name, value) in added {
             if let Some(value) = value {
                 block.push(name.as_bytes(), value.as_bytes());
             }
@@ -290,18 +308,23 @@ impl ResponseWriter {
 
     /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
     fn fits_in_one_piece(&mut self) -> bool {
-        let head = *self.fixed_head();
+        let head = self.fixed_head();
         let is_whole = match head.declared_length() {
             // A body that is too short goes out as a stream, so that the host notices and breaks it off.
             Some(length) => length == self.written || self.is_head_request,
             None => head.allows_automatic_length(),
         };
-        is_whole && self.trailers.is_empty()
+        is_whole
     }
 
     fn respond(&mut self) -> Result<(), BodyError> {
-        let head = *self.fixed_head();
+        let head = self.fixed_head();
         let body = self.buffer.as_slice();
+        if !self.trailers.is_empty() {
+            log::warn!(
+                "the trailers are left out: the body left in one piece; flush it, or add them before it"
+            );
+        }
         let content_type = self.guess_type(body);
         // HEAD promises the length that GET would have, if the handler wrote anything.
         let needs_length = self.is_head_request && head.declared_length().is_none() && !body.is_empty();

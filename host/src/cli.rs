@@ -91,7 +91,7 @@ struct ServeArgs {
     /// The deployment to read [default: routes.toml]
     #[arg(long, short, value_name = "FILE", conflicts_with = "module")]
     config: Option<PathBuf>,
-    /// Listen here instead of where the deployment says; may be repeated
+    /// Listen here instead of where [server] says; may be repeated
     #[arg(long, short, value_name = "ADDR", value_parser = ListenAddr::parse)]
     listen: Vec<ListenAddr>,
     /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
@@ -115,6 +115,9 @@ struct RoutesArgs {
     /// The deployment to read
     #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
     config: PathBuf,
+    /// Only what this server serves: `server`, or NAME of [servers.NAME]
+    #[arg(long, short, value_name = "NAME", global = true)]
+    server: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +126,7 @@ enum RoutesCommand {
     #[command(after_help = "Examples:
   wasmux routes explain GET /users/7
   wasmux routes explain GET http://api.example.com/users/7
+  wasmux routes explain GET /metrics --server internal
   echo '{\"method\":\"GET\",\"target\":\"/a\",\"host\":\"localhost\"}' | wasmux routes explain --json
 
 With --json and no URL, each line of standard input is a request {\"method\", \"target\", \"host\"} and each line of

@@ -1,44 +1,55 @@
-//! One accepted socket and its requests: HTTP/1.1, or HTTP/2 with prior knowledge, told apart by the first bytes.
+//! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
+use self::handshake::handshake;
+pub(crate) use self::http1::HEADERS_MAX;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Guard, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
+use crate::tls::Tls;
 
-pub(crate) use self::http1::HEADERS_MAX;
-
+mod handshake;
 mod http1;
 mod http2;
 mod socket;
 
-/// What all connections share.
+/// What all connections of one server share.
 #[derive(Debug)]
 pub(crate) struct Connections {
     dispatcher: Arc<Dispatcher>,
     config: ServerConfig,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
-    pub(crate) fn new(dispatcher: Dispatcher, config: ServerConfig) -> Self {
-        Self { dispatcher: Arc::new(dispatcher), config }
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, config: ServerConfig, tls: Option<Arc<Tls>>) -> Self {
+        Self { dispatcher, config, tls }
     }
 
     /// Serves one connection to its end.
-    pub(crate) async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, mut guard: Guard) {
-        let accepted = Instant::now();
+    pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
+        let connected = match &self.tls {
+            None => Some((stream, peer)),
+            Some(tls) => {
+                let timeout = self.config.tls_handshake_timeout;
+                handshake(tls, stream, peer, timeout, &mut guard).await
+            }
+        };
+        let Some((mut stream, peer)) = connected else { return };
+        let ready = Instant::now();
         let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
         if first.starts_with(http2::PREFACE) {
-            http2::serve(stream, first.freeze(), &self.config, &self.dispatcher, peer, guard).await;
+            http2::serve(self, stream, first.freeze(), peer, guard).await;
         } else {
-            let serving = http1::serve(stream, first, accepted, &self.config, &self.dispatcher, peer, guard);
-            serving.await;
+            http1::serve(self, stream, first, ready, peer, guard).await;
         }
     }
 
@@ -57,9 +68,17 @@ impl Connections {
             }
         };
         tokio::select! {
-            read = tokio::time::timeout(self.config.read_header_timeout, read) => read.ok()??,
+            read = within(self.config.read_header_timeout, read) => read??,
             () = guard.reached(Phase::Draining) => return None,
         }
         Some(first)
+    }
+}
+
+/// As tokio's `timeout`, with a clock that may be off; `None` when time is up.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
 }

@@ -44,15 +44,16 @@ impl Dispatcher {
         Begun { id, record }
     }
 
-    /// Answers one request. Never fails: every error has a response.
+    /// Answers one request to the server of this name. Never fails: every error has a response.
     pub(crate) async fn call(
         &self,
+        server: &str,
         peer: &Arc<Peer>,
         request: Request<NetworkBody>,
         begun: Begun,
     ) -> Response<Recorded> {
         let Begun { id, mut record } = begun;
-        let (response, route) = self.answer(peer, request, &id).await;
+        let (response, route) = self.answer(server, peer, request, &id).await;
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
         }
@@ -62,6 +63,7 @@ impl Dispatcher {
 
     async fn answer(
         &self,
+        server: &str,
         peer: &Arc<Peer>,
         request: Request<NetworkBody>,
         id: &RequestId,
@@ -72,21 +74,22 @@ impl Dispatcher {
             return (rescue::options_server(), None);
         }
         let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
-        let (route, values) =
-            match self.deployment.mux.find(&target.request(parts.method.as_str(), authority)) {
-                Found::Match(found) => {
-                    let values = found.values().map(|(_, value)| value.into_owned()).collect();
-                    (found.value().clone(), values)
-                }
-                Found::Redirect(redirect) => {
-                    return (rescue::redirect(redirect.location(), &parts.method, id), None);
-                }
-                Found::MethodNotAllowed(allow) => {
-                    return (rescue::method_not_allowed(&allow.to_string(), id), None);
-                }
-                Found::NotFound => return (rescue::not_found(id), None),
-                Found::BadRequest => return (rescue::bad_request(id), None),
-            };
+        // A server that the deployment does not have any more has nothing to offer.
+        let Some(mux) = self.deployment.mux(server) else { return (rescue::not_found(id), None) };
+        let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
+            Found::Match(found) => {
+                let values = found.values().map(|(_, value)| value.into_owned()).collect();
+                (found.value().clone(), values)
+            }
+            Found::Redirect(redirect) => {
+                return (rescue::redirect(redirect.location(), &parts.method, id), None);
+            }
+            Found::MethodNotAllowed(allow) => {
+                return (rescue::method_not_allowed(&allow.to_string(), id), None);
+            }
+            Found::NotFound => return (rescue::not_found(id), None),
+            Found::BadRequest => return (rescue::bad_request(id), None),
+        };
         let result = match &*route.handler {
             Handler::Fixed(fixed) => Ok(fixed.response()),
             Handler::Files(files) => {

@@ -24,7 +24,7 @@ mod wasi;
 pub use artifact::Artifact;
 pub use call::{GuestBody, OnDisconnect};
 pub use engine::GuestEngine;
-pub use exchange::{ClientLink, Incoming, Peer, RawTarget, RouteInfo};
+pub use exchange::{ClientLink, Incoming, Peer, PeerTls, RawTarget, RouteInfo};
 pub use instance::{Guest, GuestSettings};
 pub use limits::Limits;
 pub(crate) use request_body::Leftover;

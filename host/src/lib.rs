@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod handler;
 pub mod listener;
 pub mod server;
+pub mod tls;
 
 // The guest.
 pub mod guest;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::config::ListenAddr;
 use crate::guest::Peer;
@@ -68,15 +69,15 @@ impl Listener {
         })
     }
 
-    /// The address as a URL, with the real port.
+    /// The address as a URL of this scheme, `http` or `https`, with the real port.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn url(&self, scheme: &str) -> String {
         match &self.socket {
             BoundSocket::Tcp(socket) => match socket.local_addr() {
-                Ok(address) => format!("http://{address}"),
-                Err(error) => format!("http://? ({error})"),
+                Ok(address) => format!("{scheme}://{address}"),
+                Err(error) => format!("{scheme}://? ({error})"),
             },
-            BoundSocket::Unix(_, file) => format!("http+unix://{}", file.0.display()),
+            BoundSocket::Unix(_, file) => format!("{scheme}+unix://{}", file.0.display()),
         }
     }
 
@@ -165,6 +166,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix domain socket.
     Unix(UnixStream),
+    /// TLS over one of these, after its handshake.
+    Tls(Box<TlsStream<Stream>>),
 }
 
 impl Stream {
@@ -175,6 +178,7 @@ impl Stream {
             remote: canonical(remote),
             local: canonical(stream.local_addr()?),
             scheme: "http",
+            tls: None,
             guard: None,
             stall: None,
             link: None,
@@ -189,6 +193,7 @@ impl Stream {
                 remote: "unix".to_owned(),
                 local: "unix".to_owned(),
                 scheme: "http",
+                tls: None,
                 guard: None,
                 stall: None,
                 link: None,
@@ -207,6 +212,7 @@ macro_rules! either {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls($stream) => $call,
         }
     };
 }
@@ -239,6 +245,10 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

@@ -155,10 +155,15 @@ impl Server {
         &self.urls
     }
 
+    /// The addresses of all TCP listeners.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let texts = self.urls.iter().filter_map(|url| url.split_once("://"));
+        texts.filter_map(|(_, address)| address.parse().ok()).collect()
+    }
+
     /// The address of the first TCP listener.
     pub(crate) fn address(&self) -> SocketAddr {
-        let mut addresses = self.urls.iter().filter_map(|url| url.strip_prefix("http://"));
-        addresses.next().unwrap().parse().unwrap()
+        self.addresses()[0]
     }
 
     /// A connection to the first TCP listener.

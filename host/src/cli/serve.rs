@@ -9,38 +9,41 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{OK, PROBLEMS, ServeArgs, fail, fail_with, print};
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogFormat, Config, Problems, ServerConfig};
+use crate::config::{AccessLogFormat, Config, ListenAddr, Problems, ProcessConfig, ServerConfig};
 use crate::deployment::Deployment;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Drain, Phase};
 use crate::guest::GuestEngine;
 use crate::server::Server;
+use crate::tls::Tls;
 
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     let (mut config, problems) = match read(&args) {
         Ok(read) => read,
         Err(code) => return code,
     };
-    if !args.listen.is_empty() {
-        config.server.listen = args.listen;
+    if let Err(message) = listen_elsewhere(&mut config, args.listen) {
+        return fail(message);
     }
-    let engine = match GuestEngine::new(config.server.instances) {
+    let engine = match GuestEngine::new(config.process.instances) {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };
+    let tls = config.load_tls(&problems);
     let deployment = Deployment::build(&config, &engine, &problems);
     let problems = problems.into_sorted();
     let Some(deployment) = deployment.filter(|_| problems.is_empty()) else { return fail_with(&problems) };
 
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.server.threads {
+    if let Some(threads) = config.process.threads {
         builder.worker_threads(threads);
     }
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("the threads cannot be started: {error}")),
     };
-    let code = runtime.block_on(serve(config.server, deployment));
+    let servers = config.servers.into_iter().zip(tls).collect();
+    let code = runtime.block_on(serve(config.process, servers, deployment));
     // Whatever still runs was cut off on purpose; waiting for it would be the opposite.
     runtime.shutdown_background();
     code
@@ -56,14 +59,34 @@ fn read(args: &ServeArgs) -> Result<(Config, Problems), ExitCode> {
     }
 }
 
-async fn serve(config: ServerConfig, deployment: Deployment) -> ExitCode {
-    let (log, _writer) = AccessLog::start(access_log_format(&config)).unzip();
+/// `--listen` takes the place of the addresses of `[server]`, and of no other.
+fn listen_elsewhere(config: &mut Config, listen: Vec<ListenAddr>) -> Result<(), String> {
+    if listen.is_empty() {
+        return Ok(());
+    }
+    let Some(main) = config.main_server() else {
+        return Err(format!(
+            "--listen is for [server], which does not listen: {} has [servers.*] only; add `listen` to [server], \
+             or change theirs",
+            config.file.display()
+        ));
+    };
+    main.listen = listen;
+    Ok(())
+}
+
+async fn serve(
+    process: ProcessConfig,
+    servers: Vec<(ServerConfig, Option<Arc<Tls>>)>,
+    deployment: Deployment,
+) -> ExitCode {
+    let (log, _writer) = AccessLog::start(access_log_format(&process)).unzip();
     // Before anybody is told that we listen: from then on a signal means a drain.
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("signals cannot be handled: {error}")),
     };
-    let server = match Server::bind(config).await {
+    let server = match Server::bind(process, servers).await {
         Ok(server) => server,
         Err(errors) => return fail(errors.join("\nwasmux: ")),
     };
@@ -78,7 +101,7 @@ async fn serve(config: ServerConfig, deployment: Deployment) -> ExitCode {
     }
 }
 
-fn access_log_format(config: &ServerConfig) -> AccessLogFormat {
+fn access_log_format(config: &ProcessConfig) -> AccessLogFormat {
     let on_terminal = std::io::stdout().is_terminal();
     config.access_log.unwrap_or(if on_terminal { AccessLogFormat::Text } else { AccessLogFormat::Off })
 }

@@ -20,8 +20,7 @@ pub(crate) use self::head::HEADERS_MAX;
 use self::link::Link;
 use self::settle::{Facts, SettledBody, settle};
 use self::shared::Shared;
-use crate::config::ServerConfig;
-use crate::dispatch::Dispatcher;
+use super::Connections;
 use crate::drain::{Guard, Phase};
 use crate::guest::{NetworkBody, Peer, RawTarget};
 
@@ -38,13 +37,12 @@ mod shared;
 /// What hyper may hold of a head: more than the gate lets through.
 const HEAD_BYTES_BEYOND: usize = 8 * 1024;
 
-/// Serves a connection that was accepted at `accepted` and of which `first` was read already.
+/// Serves a connection that was ready for HTTP at `ready`, and of which `first` was read already.
 pub(super) async fn serve<S>(
+    server: Arc<Connections>,
     stream: S,
     first: BytesMut,
-    accepted: Instant,
-    config: &ServerConfig,
-    dispatcher: &Arc<Dispatcher>,
+    ready: Instant,
     peer: Peer,
     guard: Guard,
 ) where
@@ -52,10 +50,10 @@ pub(super) async fn serve<S>(
 {
     let link = Link::default();
     let peer = Arc::new(Peer { link: Some(Arc::new(link.clone())), ..peer });
-    let header_bytes = config.max_header_bytes as usize;
-    let gate = Gate::new(stream, first, accepted, link.clone(), Clocks::new(config), header_bytes);
+    let header_bytes = server.config.max_header_bytes as usize;
+    let gate = Gate::new(stream, first, ready, link.clone(), Clocks::new(&server.config), header_bytes);
     let gate = Shared::new(gate);
-    let service = service_fn(|request| answer(request, &link, dispatcher, &peer));
+    let service = service_fn(|request| answer(request, &link, &server, &peer));
     let connection = builder(header_bytes).serve_connection(gate.clone(), service);
     if drive(connection, &gate, &link, guard).await
         && let Some(gate) = gate.into_inner()
@@ -79,7 +77,7 @@ fn builder(header_bytes: usize) -> http1::Builder {
 fn answer<'c>(
     request: Request<Incoming>,
     link: &'c Link,
-    dispatcher: &'c Arc<Dispatcher>,
+    server: &'c Connections,
     peer: &'c Arc<Peer>,
 ) -> impl Future<Output = Result<Response<SettledBody>, Infallible>> + use<'c> {
     let expected = link.take_expected();
@@ -97,9 +95,9 @@ fn answer<'c>(
     };
     let body = NetworkBody::new(body);
     let request = Request::from_parts(parts, body.clone());
-    let begun = dispatcher.begin(peer, &request);
+    let begun = server.dispatcher.begin(peer, &request);
     async move {
-        let response = dispatcher.call(peer, request, begun).await;
+        let response = server.dispatcher.call(&server.config.name, peer, request, begun).await;
         Ok(settle(response, body, facts, link.clone()).await)
     }
 }

@@ -12,6 +12,18 @@ use crate::drain::Guard;
 use crate::request_id::RequestId;
 use crate::stall::StallLimit;
 
+/// What TLS says about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTls {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The name that the client asked for (SNI), if it did.
+    pub server_name: Option<String>,
+    /// The subject of the client's certificate, which was verified: a string of RFC 4514, such as `CN=Alice,O=Example`.
+    /// `None` without a certificate.
+    pub client_subject: Option<String>,
+}
+
 /// Two addresses of a connection, as text, and its scheme.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -21,6 +33,8 @@ pub struct Peer {
     pub local: String,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// With the scheme `https`, what is known from the handshake.
+    pub tls: Option<PeerTls>,
     /// Keeps a drain waiting for guests that outlive their connection; none without a server.
     pub guard: Option<Guard>,
     /// On HTTP/2, the clock for streams that the client does not let us send.

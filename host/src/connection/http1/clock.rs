@@ -23,10 +23,10 @@ pub(super) struct Clocks {
 impl Clocks {
     pub(super) fn new(config: &ServerConfig) -> Self {
         Self {
-            read_header: Some(config.read_header_timeout),
-            read: None,
-            write: None,
-            idle: Some(config.read_header_timeout),
+            read_header: config.read_header_timeout,
+            read: config.read_timeout,
+            write: config.write_timeout,
+            idle: config.idle_timeout,
             stall: config.stall_timeout,
         }
     }

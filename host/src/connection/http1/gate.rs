@@ -84,11 +84,11 @@ pub(super) struct Gate<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
-    /// A gate for a connection that was accepted at `accepted`, of which `first` was read already.
+    /// A gate for a connection that was ready for HTTP at `ready`, and of which `first` was read already.
     pub(super) fn new(
         stream: S,
         first: BytesMut,
-        accepted: Instant,
+        ready: Instant,
         link: Link,
         clocks: Clocks,
         max_header_bytes: usize,
@@ -102,8 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             received: first,
             place: Place::Head,
             searched: 0,
-            idle_since: accepted,
-            begun: Some(accepted),
+            idle_since: ready,
+            begun: Some(ready),
             blanks: 0,
             has_ended: false,
             lingers: false,
