@@ -194,6 +194,13 @@ impl Request {
         text(self.view().request_id())
     }
 
+    /// The subject of the certificate that the client has shown and the host has verified, as an RFC 4514 name
+    /// (`CN=Ann,O=Example`); net/http's `TLS.PeerCertificates[0].Subject`. `None` without one.
+    #[must_use]
+    pub fn client_subject(&self) -> Option<&str> {
+        Some(text(self.view().client_subject())).filter(|subject| !subject.is_empty())
+    }
+
     /// When the request's time is up; `Context().Deadline()`. The host ends the handler then.
     #[must_use]
     pub fn deadline(&self) -> SystemTime {

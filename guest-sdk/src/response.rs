@@ -309,12 +309,11 @@ impl ResponseWriter {
     /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
     fn fits_in_one_piece(&mut self) -> bool {
         let head = self.fixed_head();
-        let is_whole = match head.declared_length() {
+        match head.declared_length() {
             // A body that is too short goes out as a stream, so that the host notices and breaks it off.
             Some(length) => length == self.written || self.is_head_request,
             None => head.allows_automatic_length(),
-        };
-        is_whole
+        }
     }
 
     fn respond(&mut self) -> Result<(), BodyError> {
