@@ -57,6 +57,7 @@ mod fields;
 mod form;
 mod handler;
 mod header_text;
+mod held;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;
@@ -72,6 +73,7 @@ mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 mod test_request;
+mod timeout;
 mod values;
 
 pub use cookie::{Cookie, SameSite};
@@ -89,6 +91,7 @@ pub use response::ResponseWriter;
 pub use sniff::detect_content_type;
 #[cfg(not(target_family = "wasm"))]
 pub use test_request::TestRequest;
+pub use timeout::{TimeoutHandler, timeout_handler};
 pub use values::Values;
 
 /// Makes a function the handler of this module; net/http's `http.HandleFunc`.

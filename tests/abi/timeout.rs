@@ -69,7 +69,8 @@ fn guests_that_are_done_or_on_their_way_are_left_alone() {
         ],
     );
     // The time comes in the middle of a stream, and means nothing any more: the guest runs until its client goes.
-    let script = Script::new().start(200, &[]).timeout(500, PREPARED, "late").write("a").raw(Op::WaitGone, &[]);
+    let script =
+        Script::new().start(200, &[]).timeout(500, PREPARED, "late").write("a").raw(Op::WaitGone, &[]);
     let call = Call::new(&server, script).at("finish");
     let mut conn = server.connect();
     conn.request("GET", &call.path, &[&format!("X-Request-Id: {}", call.id)], b"");
