@@ -49,7 +49,9 @@
 
 mod body;
 mod buffer;
+mod content;
 mod cookie;
+mod dates;
 mod error;
 mod escape;
 mod exchange;
@@ -76,6 +78,7 @@ mod test_request;
 mod timeout;
 mod values;
 
+pub use content::serve_content;
 pub use cookie::{Cookie, SameSite};
 pub use error::{BodyError, Error, Result};
 pub use handler::Handler;
