@@ -1,17 +1,14 @@
 //! [`Cookie`]: reading `Cookie` headers, writing and reading `Set-Cookie` ones.
 
-use std::{
-    fmt::{self, Write as _},
-    net::Ipv4Addr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, net::Ipv4Addr, time::SystemTime};
 
-use crate::{Error, Request, Result};
+use crate::{
+    Error, Request, Result,
+    dates::{http_date, parse_http_date},
+};
 
 /// Most cookies in one request; of more, none is returned, as by net/http.
 const COOKIES_MAX: usize = 3000;
-/// The last second that a four-digit year can name: 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
 
 /// A cookie, as sent in `Cookie` (name and value) or `Set-Cookie` (everything); net/http's `Cookie`.
 ///
@@ -108,7 +105,7 @@ impl Cookie {
             "domain" => value.clone_into(&mut self.domain),
             "expires" => {
                 // Two layouts are in use: `02 Jan 2006` and `02-Jan-2006`.
-                self.expires = httpdate::parse_http_date(&value.replace('-', " ")).ok();
+                self.expires = parse_http_date(&value.replace('-', " "));
             }
             "max-age" => {
                 let is_canonical = value == "0" || !value.starts_with('0');
@@ -239,14 +236,4 @@ fn is_domain(text: &str) -> bool {
     let is_name = name.strip_suffix('.').unwrap_or(name).split('.').all(is_label);
     let has_letter = name.bytes().any(|byte| byte.is_ascii_alphabetic());
     text.len() <= 255 && (is_name && has_letter || text.parse::<Ipv4Addr>().is_ok())
-}
-
-/// The time as HTTP writes it; `None` beyond the year 9999.
-fn http_date(time: SystemTime) -> Option<String> {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut text = String::new();
-    if seconds <= LAST_SECOND {
-        let _ = write!(text, "{}", httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)));
-    }
-    (!text.is_empty()).then_some(text)
 }

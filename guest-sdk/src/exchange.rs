@@ -27,6 +27,8 @@ pub(crate) trait Exchange: Clone {
     fn request_trailers(&self) -> Result<Vec<u8>, Errno>;
     /// Gives a whole response.
     fn respond(&self, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno>;
+    /// Prepares a response for the case that `ms` milliseconds are over before this one leaves; 0 takes it back.
+    fn response_timeout(&self, ms: u32, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno>;
     /// Offers an interim (1xx) response.
     fn response_interim(&self, status: u16, fields: &[u8]) -> Result<(), Errno>;
     /// Fixes the head of a streamed response.

@@ -49,7 +49,9 @@
 
 mod body;
 mod buffer;
+mod content;
 mod cookie;
+mod dates;
 mod error;
 mod escape;
 mod exchange;
@@ -57,6 +59,7 @@ mod fields;
 mod form;
 mod handler;
 mod header_text;
+mod held;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;
@@ -72,8 +75,10 @@ mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 mod test_request;
+mod timeout;
 mod values;
 
+pub use content::serve_content;
 pub use cookie::{Cookie, SameSite};
 pub use error::{BodyError, Error, Result};
 pub use handler::Handler;
@@ -89,6 +94,7 @@ pub use response::ResponseWriter;
 pub use sniff::detect_content_type;
 #[cfg(not(target_family = "wasm"))]
 pub use test_request::TestRequest;
+pub use timeout::{TimeoutHandler, timeout_handler};
 pub use values::Values;
 
 /// Makes a function the handler of this module; net/http's `http.HandleFunc`.

@@ -11,6 +11,7 @@ mod mux; // ServeMux
 mod request; // the head
 mod response; // the 2048-byte rule, headers, trailers
 mod sniff; // content types
+mod timeouts; // timeout_handler
 
 use wasmux_sdk::{Recorder, Request, ResponseWriter, Result};
 
