@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use case::{Case, Class, Outcome};
 
 use crate::support::guests::root;
-use crate::support::server::finish;
 use crate::support::{Server, Site};
 
 const CASES: &str = include_str!("conformance/wire-cases.jsonl");

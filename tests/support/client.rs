@@ -11,6 +11,8 @@ use super::DEADLINE;
 trait Socket: Read + Write + Send {
     fn finish(&self);
     fn set_patience(&self, patience: Duration);
+    /// Makes the kernel forget all about it when it is closed, and tell the other side so.
+    fn reset_on_close(&self);
 }
 
 impl Socket for TcpStream {
@@ -20,6 +22,10 @@ impl Socket for TcpStream {
 
     fn set_patience(&self, patience: Duration) {
         self.set_read_timeout(Some(patience)).unwrap();
+    }
+
+    fn reset_on_close(&self) {
+        socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 
@@ -31,6 +37,8 @@ impl Socket for UnixStream {
     fn set_patience(&self, patience: Duration) {
         self.set_read_timeout(Some(patience)).unwrap();
     }
+
+    fn reset_on_close(&self) {}
 }
 
 /// A connection, and what was read from it but not used.
@@ -48,6 +56,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case, in order.
     pub(crate) headers: Vec<(String, String)>,
+    /// Statuses of the interim responses before it.
+    pub(crate) interim: Vec<u16>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
     /// Whether the body came to the end that its framing promised.
@@ -129,12 +139,25 @@ impl Conn {
         self.socket.finish();
     }
 
-    /// Reads one response, interim ones included, with its whole body.
+    /// Ends the connection as a program that dies does: with a reset, which says more than that nothing else is sent.
+    pub(crate) fn reset(self) {
+        self.socket.reset_on_close();
+    }
+
+    /// Reads one response with its whole body.
     pub(crate) fn response(&mut self) -> Response {
-        let mut response = self.head();
+        let mut interim = Vec::new();
+        let mut response = loop {
+            let response = self.head();
+            match response.status {
+                100..200 => interim.push(response.status),
+                _ => break response,
+            }
+        };
+        response.interim = interim;
         let status = response.status;
         let length = response.header("content-length").map(|length| length.parse::<usize>().unwrap());
-        if self.head_of_last || status < 200 || status == 204 || status == 304 {
+        if self.head_of_last || status == 204 || status == 304 {
             response.complete = true;
         } else if response.is_chunked() {
             while let Some(chunk) = self.chunk() {

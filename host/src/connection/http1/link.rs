@@ -5,11 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::head::Restored;
 use crate::guest::ClientLink;
+
+/// Interim responses that wait for the connection; beyond it further ones are left out.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
 
 /// Shared by the gate, the service and the response body of one HTTP/1 connection.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +81,7 @@ impl Link {
     /// Hands trailer fields to the gate, which sends them behind the last chunk.
     pub(super) fn send_trailers(&self, trailers: &HeaderMap) {
         let mut lines = BytesMut::new();
-        push_fields(&mut lines, trailers);
+        push_fields(&mut lines, trailers.iter());
         self.lock().trailers = Some(lines.freeze());
     }
 
@@ -157,18 +161,20 @@ impl ClientLink for Link {
 
     fn send_interim(&self, status: StatusCode, headers: &HeaderMap) {
         let mut state = self.lock();
-        if !state.takes_interim {
+        if !state.takes_interim || state.interim.len() >= INTERIM_BYTES_MAX {
             return;
         }
         let reason = status.canonical_reason().unwrap_or("Interim Response");
         let interim = &mut state.interim;
         interim.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
-        push_fields(interim, headers);
+        let is_of_the_final =
+            |name: &HeaderName| [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name);
+        push_fields(interim, headers.iter().filter(|(name, _)| !is_of_the_final(name)));
         interim.extend_from_slice(b"\r\n");
     }
 }
 
-fn push_fields(lines: &mut BytesMut, fields: &HeaderMap) {
+fn push_fields<'f>(lines: &mut BytesMut, fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>) {
     for (name, value) in fields {
         lines.extend_from_slice(name.as_str().as_bytes());
         lines.extend_from_slice(b": ");

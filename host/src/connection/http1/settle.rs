@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
@@ -18,6 +19,9 @@ use crate::recorded::Recorded;
 /// An unread request body is read and forgotten up to this; beyond it the connection closes, as that is cheaper
 /// (Go: net/http.maxPostHandlerReadBytes).
 const DISCARD_BYTES_MAX: u64 = 256 * 1024;
+
+/// That may take this long; after it the response goes out, and the connection closes behind it.
+const DISCARD_WAIT: Duration = Duration::from_secs(1);
 
 /// What the response depends on beside the handler.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +75,9 @@ async fn is_reusable(body: &NetworkBody, facts: &Facts, response_is_whole: bool)
         }
         Leftover::Declared(rest) if rest >= DISCARD_BYTES_MAX => false,
         // A client that sends everything before it reads gets its response, and the connection is as new.
-        _ if response_is_whole => body.discard(DISCARD_BYTES_MAX).await,
+        _ if response_is_whole => {
+            tokio::time::timeout(DISCARD_WAIT, body.discard(DISCARD_BYTES_MAX)).await.unwrap_or(false)
+        }
         // The handler may yet read it, while it writes.
         _ => true,
     }
