@@ -50,7 +50,7 @@ impl Connections {
             }
         };
         let Some((mut stream, peer)) = accepted else { return };
-        let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
+        let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
         let is_h2 = first.starts_with(http2::PREFACE);
         let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
         let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
@@ -79,7 +79,7 @@ impl Connections {
     }
 
     /// Reads until it is clear which protocol the client speaks; `None` when it never says.
-    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<Bytes> {
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard, remote: &str) -> Option<Bytes> {
         let mut first = BytesMut::with_capacity(4096);
         let read = async {
             loop {
@@ -93,7 +93,13 @@ impl Connections {
             }
         };
         tokio::select! {
-            read = within(self.config.read_header_timeout, read) => read??,
+            read = within(self.config.read_header_timeout, read) => match read {
+                Some(read) => read?,
+                None => {
+                    tracing::debug!(remote, "connection closed: no request for `read_header_timeout`");
+                    return None;
+                }
+            },
             () = guard.reached(Phase::Draining) => return None,
         }
         Some(first.freeze())
