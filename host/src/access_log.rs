@@ -80,6 +80,11 @@ struct Line<'a> {
     handler: Option<&'a str>,
     pattern: Option<&'a str>,
     request_id: &'a str,
+    /// What is known of the connection's TLS; left out without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
 }
 
 impl Record {
@@ -155,6 +160,8 @@ impl Record {
             handler: self.handler.as_deref(),
             pattern: self.route.as_ref().map(|info| info.pattern.as_str()),
             request_id: &self.id,
+            tls: self.peer.tls.as_ref().map(|tls| tls.version),
+            client_subject: self.peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()),
         };
         if self.log.json {
             let json = serde_json::to_string(&line).unwrap_or_default();

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::DEADLINE;
 
 trait Socket: Read + Write + Send {
@@ -39,6 +41,16 @@ impl Socket for UnixStream {
     }
 
     fn reset_on_close(&self) {}
+}
+
+impl Socket for StreamOwned<ClientConnection, TcpStream> {
+    fn finish(&self) {
+        self.sock.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn set_patience(&self, patience: Duration) {
+        self.sock.set_read_timeout(Some(patience)).unwrap();
+    }
 }
 
 /// A connection, and what was read from it but not used.
@@ -94,6 +106,13 @@ impl Conn {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         Self { socket: Box::new(socket), local: None, unread: Vec::new(), head_of_last: false }
+    }
+
+    /// HTTP/1.1 over a TLS connection, whose handshake may still be to come.
+    pub(crate) fn tls(session: ClientConnection, socket: TcpStream) -> Self {
+        let local = socket.local_addr().ok();
+        let socket = Box::new(StreamOwned::new(session, socket));
+        Self { socket, local, unread: Vec::new(), head_of_last: false }
     }
 
     /// Our own address, as the server sees it.

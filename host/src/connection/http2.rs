@@ -94,8 +94,14 @@ fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
         .max_frame_size(FRAME_BYTES_MAX)
         .header_table_size(HEADER_TABLE_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(header_list_bytes(config.max_header_bytes));
     builder
+}
+
+/// What a header may take as HTTP/2 counts it, with 32 bytes more for each field: room for ten of them (Go:
+/// http2.serverConn.maxHeaderListSize).
+fn header_list_bytes(max_header_bytes: u64) -> u32 {
+    u32::try_from(max_header_bytes + 10 * 32).unwrap_or(u32::MAX)
 }
 
 /// Runs a connection, which needs clocks: for being idle, for the goodbye of a client that does not answer, and for
@@ -114,9 +120,11 @@ where
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = guard.reached(Phase::Draining) => {}
-        () = idle(&peer, idle_timeout) => {}
+        () = idle(&peer, idle_timeout) => {
+            tracing::debug!(remote = peer.remote, "connection closed: no request for `idle_timeout`");
+        }
         () = stall.reached() => {
-            tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
+            tracing::debug!(remote = peer.remote, "connection closed: a stream was not read for `stall_timeout`");
             return Ok(());
         }
     }
