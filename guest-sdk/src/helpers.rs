@@ -69,6 +69,23 @@ pub fn strip_prefix(prefix: impl Into<String>, handler: impl Handler) -> impl Ha
     StripPrefix { prefix: prefix.into(), handler }
 }
 
+/// Serves requests through `handler` with their bodies limited to `limit` bytes; net/http's `MaxBytesHandler`.
+///
+/// As [`Request::max_bytes`]: reading beyond it fails, and when the handler passes that on by `?`, the client gets a
+/// `413`.
+///
+/// ```
+/// # use std::io::Write;
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, max_bytes_handler};
+/// let echo = |w: &mut ResponseWriter, r: &mut Request| Ok(w.write_all(&r.bytes()?)?);
+/// let limited = max_bytes_handler(echo, 5);
+/// let response = Recorder::serve(limited, Request::post("/").body("hello, world"));
+/// assert_eq!((response.status().as_u16(), response.header("connection")), (413, "close"));
+/// ```
+pub fn max_bytes_handler(handler: impl Handler, limit: u64) -> impl Handler {
+    move |w: &mut ResponseWriter, r: &mut Request| handler.serve_http(w, r.max_bytes(limit))
+}
+
 struct StripPrefix<H> {
     prefix: String,
     handler: H,
