@@ -66,6 +66,7 @@ mod helpers;
 mod logger;
 mod media_type;
 mod multipart;
+mod multipart_form;
 mod mux;
 #[cfg(not(target_family = "wasm"))]
 mod recorder;
@@ -88,6 +89,7 @@ pub use helpers::{error, max_bytes_handler, not_found, redirect, strip_prefix};
 pub use http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use log;
 pub use multipart::{Multipart, Part};
+pub use multipart_form::{FormFile, MultipartForm};
 pub use mux::{PatternError, ServeMux};
 #[cfg(not(target_family = "wasm"))]
 pub use recorder::Recorder;
