@@ -50,7 +50,10 @@ pub(crate) fn run(handler: &impl Handler, link: &Link) {
     let mut request = Request::new(link.clone());
     request.load();
     let mut writer = ResponseWriter::new(link.clone(), request.is_head());
-    match handler.serve_http(&mut writer, &mut request) {
+    let result = handler.serve_http(&mut writer, &mut request);
+    // What is left of a body that is too large is not worth reading; net/http closes the connection, too.
+    writer.is_last |= request.body.is_too_large();
+    match result {
         Ok(()) => writer.finish(),
         Err(error) => writer.fail(error),
     }

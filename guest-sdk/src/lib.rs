@@ -51,6 +51,7 @@ mod body;
 mod buffer;
 mod content;
 mod cookie;
+mod cross_origin;
 mod dates;
 mod error;
 mod escape;
@@ -65,6 +66,7 @@ mod helpers;
 mod logger;
 mod media_type;
 mod multipart;
+mod multipart_form;
 mod mux;
 #[cfg(not(target_family = "wasm"))]
 mod recorder;
@@ -80,12 +82,14 @@ mod values;
 
 pub use content::serve_content;
 pub use cookie::{Cookie, SameSite};
+pub use cross_origin::{CrossOriginError, CrossOriginProtection, OriginError, Protected};
 pub use error::{BodyError, Error, Result};
 pub use handler::Handler;
-pub use helpers::{error, not_found, redirect, strip_prefix};
+pub use helpers::{error, max_bytes_handler, not_found, redirect, strip_prefix};
 pub use http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use log;
 pub use multipart::{Multipart, Part};
+pub use multipart_form::{FormFile, MultipartForm};
 pub use mux::{PatternError, ServeMux};
 #[cfg(not(target_family = "wasm"))]
 pub use recorder::Recorder;

@@ -46,8 +46,9 @@ pub struct ResponseWriter {
     is_started: bool,
     /// Body bytes the handler wrote, sent or not.
     written: u64,
-    /// The handler tried to write more than it had declared: the connection is not to be trusted with another response.
-    is_overrun: bool,
+    /// The connection is not to carry another response: the handler tried to write more than it had declared, or to read
+    /// more than it is allowed.
+    pub(crate) is_last: bool,
     buffer: Bytes<BUFFER_BYTES>,
     /// Where the body goes instead, when this reply is kept until it is whole; see `hold`.
     pub(crate) held: Option<Vec<u8>>,
@@ -66,7 +67,7 @@ impl ResponseWriter {
             head: None,
             is_started: false,
             written: 0,
-            is_overrun: false,
+            is_last: false,
             buffer: Bytes::new(),
             held: None,
             broken: None,
@@ -190,7 +191,7 @@ impl ResponseWriter {
         }
         let total = written.saturating_add(count as u64);
         if head.declared_length().is_some_and(|length| total > length) {
-            self.is_overrun = true;
+            self.is_last = true;
             return Err(BodyError::ContentLength); // nothing of it is sent, as in net/http
         }
         self.written = total;
@@ -263,7 +264,7 @@ impl ResponseWriter {
                 block.push(name, value);
             }
         });
-        let close = self.is_overrun.then_some("close");
+        let close = self.is_last.then_some("close");
         let added =
             [("content-length", content_length), ("content-type", content_type), ("connection", close)];
         for (name, value) in added {
@@ -313,6 +314,9 @@ impl ResponseWriter {
         let mut block = FieldBlock::new();
         block.push(b"content-type", b"text/plain; charset=utf-8");
         block.push(b"x-content-type-options", b"nosniff");
+        if self.is_last {
+            block.push(b"connection", b"close");
+        }
         let answered = self.link.respond(error.status().as_u16(), block.finish(), text.as_bytes());
         if answered.is_err() {
             self.link.break_off();

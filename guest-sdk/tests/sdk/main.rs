@@ -2,7 +2,9 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod body; // reading, limits, trailers
+mod content; // serve_content
 mod cookies; // reading and writing them
+mod cross_origin; // CrossOriginProtection
 mod errors; // what becomes of an Err
 mod forms; // queries and urlencoded bodies
 mod helpers; // error, redirect, strip_prefix
