@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use self::socket::Socket;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
-use crate::drain::{Guard, Phase};
+use crate::drain::{Guard, LEAVING_GRACE, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
 use crate::stall::StallLimit;
@@ -54,18 +55,24 @@ impl Connections {
         let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
         let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: stall.clone(), ..peer });
         let service = {
-            let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
+            let (this, peer, drain) = (Arc::clone(&self), Arc::clone(&peer), guard.begun().clone());
             service_fn(move |request| {
-                let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
+                let (this, peer, drain) = (Arc::clone(&this), Arc::clone(&peer), drain.clone());
                 let begun = this.dispatcher.begin(&peer, &request);
-                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request, begun).await) }
+                async move {
+                    let mut response = this.dispatcher.call(&peer, request, begun).await;
+                    if drain.get() && !is_h2 {
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             })
         };
         let ended = match stall {
             Some(stall) => {
                 self.drive_h2(self.http2().serve_connection(io, service), guard, peer, stall).await
             }
-            None => drive(self.http1().serve_connection(io, service), guard).await,
+            None => drive(self.http1().serve_connection(io, service), guard, peer).await,
         };
         if let Err(error) = ended {
             // Resets, broken requests and broken-off responses: the request's own line says what matters.
@@ -88,7 +95,7 @@ impl Connections {
         let mut connection = pin!(connection);
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = guard.reached(Phase::Draining) => {}
+            () = guard.reached(Phase::Leaving) => {}
             () = idle(&peer, self.config.read_header_timeout) => {}
             () = stall.reached() => {
                 tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
@@ -120,7 +127,7 @@ impl Connections {
         };
         tokio::select! {
             read = tokio::time::timeout(self.config.read_header_timeout, read) => read.ok()??,
-            () = guard.reached(Phase::Draining) => return None,
+            () = guard.silence_is_over() => return None,
         }
         Some(first.freeze())
     }
@@ -148,7 +155,7 @@ impl Connections {
     }
 }
 
-/// Ends when an HTTP/2 connection has no request under way at two looks, `limit` apart. Everything that serves one
+/// Ends when a connection has no request under way at two looks, `limit` apart. Everything that serves one
 /// holds the peer; beside that only the service does, and we.
 async fn idle(peer: &Arc<Peer>, limit: Duration) {
     const WITHOUT_REQUESTS: usize = 2;
@@ -163,16 +170,24 @@ async fn idle(peer: &Arc<Peer>, limit: Duration) {
     }
 }
 
-/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
-async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
+/// Runs an HTTP/1.1 connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
+async fn drive<C>(connection: C, mut guard: Guard, peer: Arc<Peer>) -> Result<(), C::Error>
 where
     C: GracefulConnection,
 {
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+        () = guard.reached(Phase::Leaving) => {}
     }
+    // A client that reuses the connection may be sending a request at this very moment, and would take the end for a
+    // failure. So its next response says that it is the last one; closing by ourselves is for clients that send nothing.
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = guard.reached(Phase::Draining) => {}
+        () = idle(&peer, LEAVING_GRACE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = guard.reached(Phase::Closing) => Ok(()),

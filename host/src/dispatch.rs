@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::HOST;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming as HyperBody;
@@ -16,10 +17,10 @@ use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 
-/// Answers requests with one deployment.
+/// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]
 pub struct Dispatcher {
-    deployment: Arc<Deployment>,
+    deployment: Arc<ArcSwap<Deployment>>,
     ids: RequestIds,
     access_log: Option<AccessLog>,
 }
@@ -32,9 +33,9 @@ pub(crate) struct Begun {
 }
 
 impl Dispatcher {
-    /// A dispatcher for `deployment`.
+    /// A dispatcher for `deployment`, which may be replaced at any time.
     #[must_use]
-    pub fn new(deployment: Arc<Deployment>, access_log: Option<AccessLog>) -> Self {
+    pub fn new(deployment: Arc<ArcSwap<Deployment>>, access_log: Option<AccessLog>) -> Self {
         Self { deployment, ids: RequestIds::new(), access_log }
     }
 
@@ -74,7 +75,7 @@ impl Dispatcher {
         }
         let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
         let (route, values) =
-            match self.deployment.mux.find(&target.request(parts.method.as_str(), authority)) {
+            match self.deployment.load().mux.find(&target.request(parts.method.as_str(), authority)) {
                 Found::Match(found) => {
                     let values = found.values().map(|(_, value)| value.into_owned()).collect();
                     (found.value().clone(), values)

@@ -1,6 +1,6 @@
 //! The composition root: bound listeners, their connections, and the way down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -10,6 +10,7 @@ use crate::config::ServerConfig;
 use crate::connection::Connections;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Drain, Guard, Phase};
+use crate::handover::Handover;
 use crate::listener::Listener;
 
 /// What connections have, once they are cut, to let go of what they hold.
@@ -18,20 +19,20 @@ const CLOSING_WAIT: Duration = Duration::from_secs(1);
 /// Listeners that are bound and accept nothing yet.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Listener>,
+    listeners: Vec<Arc<Listener>>,
     config: ServerConfig,
 }
 
 impl Server {
-    /// Binds every address, or none.
+    /// Binds every address, or none; an address that was handed over is taken as it is.
     ///
     /// # Errors
     /// A sentence for each address that cannot be bound.
-    pub async fn bind(config: ServerConfig) -> Result<Self, Vec<String>> {
+    pub async fn bind(config: ServerConfig, handover: &mut Handover) -> Result<Self, Vec<String>> {
         let (mut listeners, mut errors) = (Vec::new(), Vec::new());
         for address in &config.listen {
-            match Listener::bind(address).await {
-                Ok(listener) => listeners.push(listener),
+            match Listener::bind(address, handover).await {
+                Ok(listener) => listeners.push(Arc::new(listener)),
                 Err(error) => errors.push(error),
             }
         }
@@ -40,7 +41,12 @@ impl Server {
 
     /// The URL of each listener, with real ports.
     pub fn urls(&self) -> impl Iterator<Item = String> {
-        self.listeners.iter().map(Listener::url)
+        self.listeners.iter().map(|listener| listener.url())
+    }
+
+    /// The listeners, for whom they may be handed on to; they stay open no longer for it.
+    pub fn listeners(&self) -> impl Iterator<Item = Weak<Listener>> {
+        self.listeners.iter().map(Arc::downgrade)
     }
 
     /// Serves until `drain` is under way and every connection has ended; after `shutdown_timeout` those that are left are cut.
@@ -68,19 +74,20 @@ impl Server {
 /// Accepts until the drain begins. Beyond `max_connections` one accepted connection waits here for another to end, and
 /// the rest in the kernel's queue.
 async fn accept(
-    listener: Listener,
+    listener: Arc<Listener>,
     connections: Arc<Connections>,
     permits: Arc<Semaphore>,
     mut guard: Guard,
 ) {
     loop {
-        let next = async {
-            let (stream, peer) = listener.accept().await;
-            (Arc::clone(&permits).acquire_owned().await, stream, peer)
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = guard.reached(Phase::Leaving) => return,
         };
-        let (permit, stream, peer) = tokio::select! {
-            next = next => next,
-            () = guard.reached(Phase::Draining) => return,
+        // Once accepted a connection is ours alone: it is served also if the drain begins while it waits.
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit.ok(),
+            () = guard.reached(Phase::Leaving) => None,
         };
         let connection = Arc::clone(&connections).serve(stream, peer, guard.clone());
         tokio::spawn(async move {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::problem::Problems;
-use super::table::Table;
+use super::table::{At, Table};
 
 /// Where to listen, as written: Go's net.Listen addresses, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,12 +74,16 @@ pub enum AccessLogFormat {
 pub struct ServerConfig {
     /// Addresses to listen on; never empty.
     pub listen: Vec<ListenAddr>,
+    /// Where probes are answered; `None`: nowhere.
+    pub admin: Option<ListenAddr>,
     /// Worker threads; `None`: one for each core.
     pub threads: Option<usize>,
     /// `None`: text on a terminal, else off.
     pub access_log: Option<AccessLogFormat>,
     /// After this a drain is cut short.
     pub shutdown_timeout: Duration,
+    /// A process that is to take over has this long to become ready.
+    pub upgrade_timeout: Duration,
     /// Waiting for, and reading of, the head of one request.
     pub read_header_timeout: Duration,
     /// A client that takes nothing of what is written to it for so long is cut off.
@@ -98,9 +102,12 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddr::Tcp("127.0.0.1".into(), 8080)],
+            admin: None,
             threads: None,
             access_log: None,
             shutdown_timeout: Duration::from_secs(30),
+            // It may have to build crates first.
+            upgrade_timeout: Duration::from_secs(300),
             read_header_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             max_header_bytes: 1 << 20,
@@ -118,6 +125,42 @@ fn default_cache() -> Option<PathBuf> {
     Some(base.join("wasmux"))
 }
 
+impl ServerConfig {
+    /// The keys whose values differ in `other`, of those that a running process cannot change.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        // Field by field, so that a new one is not forgotten. `cache` is looked at by each reload.
+        let Self {
+            listen,
+            admin,
+            threads,
+            access_log,
+            shutdown_timeout,
+            upgrade_timeout,
+            read_header_timeout,
+            stall_timeout,
+            max_header_bytes,
+            max_connections,
+            instances,
+            cache: _,
+        } = self;
+        let same = [
+            ("listen", *listen == other.listen),
+            ("admin", *admin == other.admin),
+            ("threads", *threads == other.threads),
+            ("access_log", *access_log == other.access_log),
+            ("shutdown_timeout", *shutdown_timeout == other.shutdown_timeout),
+            ("upgrade_timeout", *upgrade_timeout == other.upgrade_timeout),
+            ("read_header_timeout", *read_header_timeout == other.read_header_timeout),
+            ("stall_timeout", *stall_timeout == other.stall_timeout),
+            ("max_header_bytes", *max_header_bytes == other.max_header_bytes),
+            ("max_connections", *max_connections == other.max_connections),
+            ("instances", *instances == other.instances),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+}
+
 pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> ServerConfig {
     let defaults = ServerConfig::default();
     let Some((entries, problems)) = table else { return defaults };
@@ -126,9 +169,11 @@ pub(super) fn read(table: Option<(&DeTable<'_>, &Problems)>, folder: &Path) -> S
         [("off", AccessLogFormat::Off), ("text", AccessLogFormat::Text), ("json", AccessLogFormat::Json)];
     let config = ServerConfig {
         listen: listen(&table, folder).unwrap_or(defaults.listen),
+        admin: admin(&table, folder),
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
+        upgrade_timeout: table.duration("upgrade_timeout").unwrap_or(defaults.upgrade_timeout),
         read_header_timeout: table.duration("read_header_timeout").unwrap_or(defaults.read_header_timeout),
         stall_timeout: table.duration("stall_timeout").unwrap_or(defaults.stall_timeout),
         max_header_bytes: table
@@ -157,15 +202,22 @@ fn listen(table: &Table<'_>, folder: &Path) -> Option<Vec<ListenAddr>> {
         let span = written.span();
         table.bad_value(&span, "`listen` is empty; name at least one address, such as \"127.0.0.1:8080\"");
     }
-    let parsed = texts.iter().filter_map(|text| match ListenAddr::parse(text.value) {
+    Some(texts.iter().filter_map(|text| address(table, "listen", text, folder)).collect())
+}
+
+fn admin(table: &Table<'_>, folder: &Path) -> Option<ListenAddr> {
+    address(table, "admin", &table.string("admin")?, folder)
+}
+
+fn address(table: &Table<'_>, key: &str, text: &At<&str>, folder: &Path) -> Option<ListenAddr> {
+    match ListenAddr::parse(text.value) {
         Ok(ListenAddr::Unix(path)) => Some(ListenAddr::Unix(folder.join(path))),
         Ok(address) => Some(address),
         Err(message) => {
-            table.bad_value(&text.span, format!("`listen`: {message}"));
+            table.bad_value(&text.span, format!("`{key}`: {message}"));
             None
         }
-    });
-    Some(parsed.collect())
+    }
 }
 
 #[cfg(test)]
