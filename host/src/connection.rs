@@ -185,7 +185,7 @@ where
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = guard.reached(Phase::Draining) => {}
-        () = idle(&peer, LEAVING_GRACE) => {}
+        () = idle(&peer, LEAVING_GRACE / 2) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// After another process has taken over, an HTTP/1.1 connection that stays without a request is closed when it was idle
-/// at two looks this far apart, and one that has sent nothing at all after this time.
-pub const LEAVING_GRACE: Duration = Duration::from_secs(1);
+/// After another process has taken over, a connection without a request is closed when this has passed: long enough for
+/// a client that uses its connection to send another request, which is answered with `Connection: close`.
+pub const LEAVING_GRACE: Duration = Duration::from_secs(5);
 
 /// How far the shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -80,10 +80,8 @@ impl Life<'_> {
     }
 
     fn leave_to(&mut self, pid: u32) {
-        tracing::info!(
-            "upgrade: process {pid} is ready and serves from now on; process {} drains",
-            std::process::id()
-        );
+        let own = std::process::id();
+        tracing::info!("upgrade: ready, and serves from now on: process {pid}; process {own} drains");
         notify::replaced_by(pid);
         for listener in self.open_listeners() {
             listener.handed_over(NewOwner::Other);
