@@ -10,6 +10,7 @@ mod examples; // every example over the wire
 mod files; // the `files` handler
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
 mod http2; // its limits, against clients that mean harm
+mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away

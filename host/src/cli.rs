@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ListenAddr, Problem};
+use crate::handover::Environment;
 
 mod build;
 mod check;
@@ -43,7 +44,9 @@ enum Command {
   wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
   wasmux serve handler.wasm --listen 127.0.0.1:0
 
-SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.")]
+SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.
+SIGHUP reloads: reads the deployment again and serves it, unless anything is wrong with it.
+SIGUSR2 upgrades: starts the program again with the same listeners, and drains when that one is ready.")]
     Serve(ServeArgs),
     /// Find everything that `serve` would refuse, without listening
     #[command(after_help = "Examples:
@@ -196,11 +199,11 @@ struct InspectArgs {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Does what was asked for. `handed_over` is what the environment said about sockets before it was cleaned.
     #[must_use]
-    pub fn run(self) -> ExitCode {
+    pub fn run(self, handed_over: &Environment) -> ExitCode {
         match self.command {
-            Command::Serve(args) => serve::run(args),
+            Command::Serve(args) => serve::run(args, handed_over),
             Command::Check(args) => check::run(&args),
             Command::Routes(args) => routes::run(args),
             Command::Build(args) => build::run(&args),

@@ -129,6 +129,17 @@ impl Config {
         Ok(config)
     }
 
+    /// What is served, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let routes: usize = self.tables.iter().map(|table| table.routes.len()).sum();
+        let servers = match self.servers.len() {
+            1 => String::new(),
+            count => format!(", {count} servers"),
+        };
+        format!("{routes} routes, {} handlers{servers}", self.handlers.len())
+    }
+
     fn empty(file: &Path) -> Self {
         Self {
             file: file.to_owned(),

@@ -11,7 +11,7 @@ use self::handshake::handshake;
 pub(crate) use self::http1::HEADERS_MAX;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
-use crate::drain::{Guard, Phase};
+use crate::drain::Guard;
 use crate::guest::Peer;
 use crate::listener::Stream;
 use crate::tls::Tls;
@@ -34,8 +34,18 @@ impl Connections {
         Self { dispatcher, config, tls }
     }
 
-    /// Serves one connection to its end.
-    pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
+    /// Serves one connection to its end, or until it is idle and has to make room for another.
+    pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, guard: Guard) {
+        let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
+        tokio::select! {
+            () = self.serve_requests(stream, peer, guard) => {}
+            () = activity.is_shed() => {
+                tracing::debug!(remote, "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached");
+            }
+        }
+    }
+
+    async fn serve_requests(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
         let connected = match &self.tls {
             None => Some((stream, peer)),
             Some(tls) => {
@@ -75,7 +85,7 @@ impl Connections {
                     return None;
                 }
             },
-            () = guard.reached(Phase::Draining) => return None,
+            () = guard.silence_is_over() => return None,
         }
         Some(first)
     }

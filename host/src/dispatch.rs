@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::HOST;
 use http::{Method, Request, Response, Version};
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
+use crate::activity::Busy;
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
 use crate::guest::{Incoming, NetworkBody, Peer, RequestBody};
@@ -15,10 +17,10 @@ use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 
-/// Answers requests with one deployment.
+/// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]
 pub struct Dispatcher {
-    deployment: Arc<Deployment>,
+    deployment: Arc<ArcSwap<Deployment>>,
     ids: RequestIds,
     access_log: Option<AccessLog>,
 }
@@ -28,12 +30,13 @@ pub struct Dispatcher {
 pub(crate) struct Begun {
     id: RequestId,
     record: Option<Box<Record>>,
+    busy: Busy,
 }
 
 impl Dispatcher {
-    /// A dispatcher for `deployment`.
+    /// A dispatcher for `deployment`, which may be replaced at any time.
     #[must_use]
-    pub fn new(deployment: Arc<Deployment>, access_log: Option<AccessLog>) -> Self {
+    pub fn new(deployment: Arc<ArcSwap<Deployment>>, access_log: Option<AccessLog>) -> Self {
         Self { deployment, ids: RequestIds::new(), access_log }
     }
 
@@ -41,7 +44,7 @@ impl Dispatcher {
     pub(crate) fn begin<B>(&self, peer: &Arc<Peer>, request: &Request<B>) -> Begun {
         let id = self.ids.assign(request.headers());
         let record = self.access_log.as_ref().map(|log| Record::new(log.clone(), request, peer, &id));
-        Begun { id, record }
+        Begun { id, record, busy: peer.activity.begin() }
     }
 
     /// Answers one request to the server of this name. Never fails: every error has a response.
@@ -52,13 +55,13 @@ impl Dispatcher {
         request: Request<NetworkBody>,
         begun: Begun,
     ) -> Response<Recorded> {
-        let Begun { id, mut record } = begun;
+        let Begun { id, mut record, busy } = begun;
         let (response, route) = self.answer(server, peer, request, &id).await;
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
         }
         let handler = route.map(|route| route.name);
-        response.map(|body| Recorded::new(body, record, handler, id, Arc::clone(peer)))
+        response.map(|body| Recorded::new(body, record, handler, id, peer, busy))
     }
 
     async fn answer(
@@ -75,7 +78,8 @@ impl Dispatcher {
         }
         let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
         // A server that the deployment does not have any more has nothing to offer.
-        let Some(mux) = self.deployment.mux(server) else { return (rescue::not_found(id), None) };
+        let deployment = self.deployment.load();
+        let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
         let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
             Found::Match(found) => {
                 let values = found.values().map(|(_, value)| value.into_owned()).collect();

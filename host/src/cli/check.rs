@@ -29,12 +29,6 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if !problems.is_empty() {
         return fail_with(&problems);
     }
-    let routes: usize = config.tables.iter().map(|table| table.routes.len()).sum();
-    let handlers = config.handlers.len();
-    let servers = match config.servers.len() {
-        1 => String::new(),
-        count => format!(", {count} servers"),
-    };
-    print(format_args!("{}: ok, {routes} routes, {handlers} handlers{servers}", config.file.display()));
+    print(format_args!("{}: ok, {}", config.file.display(), config.summary()));
     OK
 }

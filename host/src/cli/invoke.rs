@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use wasmux_mux::{Found, Mux};
 
 use super::{InvokeArgs, OK, PROBLEMS, eprint, fail};
+use crate::activity::Activity;
 use crate::builder;
 use crate::config::ProcessConfig;
 use crate::connection::HEADERS_MAX;
@@ -87,6 +88,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         guard: None,
         stall: None,
         link: None,
+        activity: Activity::new(),
     });
     Ok(Incoming {
         parts,

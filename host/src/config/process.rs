@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::listen::ListenAddr;
+use super::server::address;
 use super::table::Table;
 
 /// How requests are written to standard output.
@@ -26,10 +27,13 @@ pub struct ProcessConfig {
     pub access_log: Option<AccessLogFormat>,
     /// After this a drain is cut short.
     pub shutdown_timeout: Duration,
-    /// Open connections of all servers; beyond it new ones wait in the kernel's queue.
+    /// A process that is to take over has this long to become ready.
+    pub upgrade_timeout: Duration,
+    /// Open connections of all servers; beyond it idle ones make room for new ones, which wait
+    /// in the kernel's queue when there are none.
     pub max_connections: usize,
-    /// Open connections of one peer: an IPv4 address, or an IPv6 network of 64 bits. Beyond it new ones are closed at
-    /// once. Unix sockets are not counted.
+    /// Open connections of one peer: an IPv4 address, or an IPv6 network of 64 bits. Beyond it idle ones make
+    /// room for new ones, which are closed at once when there are none. Unix sockets are not counted.
     pub max_connections_per_peer: usize,
     /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
     pub instances: u32,
@@ -45,12 +49,44 @@ impl Default for ProcessConfig {
             threads: None,
             access_log: None,
             shutdown_timeout: Duration::from_secs(30),
+            // It may have to build crates first.
+            upgrade_timeout: Duration::from_secs(300),
             max_connections: 10_000,
             max_connections_per_peer: 1_000,
             instances: 1_000,
             cache: default_cache(),
             admin: None,
         }
+    }
+}
+
+impl ProcessConfig {
+    /// The keys whose values differ in `other`, of those that a running process cannot change.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        // Field by field, so that a new one is not forgotten. `cache` is looked at by each reload.
+        let Self {
+            threads,
+            access_log,
+            shutdown_timeout,
+            upgrade_timeout,
+            max_connections,
+            max_connections_per_peer,
+            instances,
+            cache: _,
+            admin,
+        } = self;
+        let same = [
+            ("threads", *threads == other.threads),
+            ("access_log", *access_log == other.access_log),
+            ("shutdown_timeout", *shutdown_timeout == other.shutdown_timeout),
+            ("upgrade_timeout", *upgrade_timeout == other.upgrade_timeout),
+            ("max_connections", *max_connections == other.max_connections),
+            ("max_connections_per_peer", *max_connections_per_peer == other.max_connections_per_peer),
+            ("instances", *instances == other.instances),
+            ("admin", *admin == other.admin),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }
 }
 
@@ -72,6 +108,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
+        upgrade_timeout: table.duration("upgrade_timeout").unwrap_or(defaults.upgrade_timeout),
         max_connections: connections("max_connections", defaults.max_connections),
         max_connections_per_peer: connections("max_connections_per_peer", defaults.max_connections_per_peer),
         instances: table
@@ -88,21 +125,15 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
 
 fn admin(table: &Table<'_>, folder: &Path) -> Option<ListenAddr> {
     let text = table.string("admin")?;
-    match ListenAddr::parse(text.value) {
-        Ok(ListenAddr::Unix(path)) => Some(ListenAddr::Unix(folder.join(path))),
-        Ok(address) if address.is_wildcard() => {
-            let message = format!(
-                "`admin`: \"{}\" is every interface, which lets the public in; name a loopback or private \
-                 address, such as \"127.0.0.1:9090\"",
-                text.value
-            );
-            table.bad_value(&text.span, message);
-            None
-        }
-        Ok(address) => Some(address),
-        Err(message) => {
-            table.bad_value(&text.span, format!("`admin`: {message}"));
-            None
-        }
+    let address = address(table, "admin", &text, folder)?;
+    if address.is_wildcard() {
+        let message = format!(
+            "`admin`: \"{}\" is every interface, which lets the public in; name a loopback or private address, such \
+             as \"127.0.0.1:9090\"",
+            text.value
+        );
+        table.bad_value(&text.span, message);
+        return None;
     }
+    Some(address)
 }

@@ -62,6 +62,45 @@ impl Default for ServerConfig {
     }
 }
 
+impl ServerConfig {
+    /// How the file calls it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(&self.name)
+    }
+
+    /// The keys whose values differ in `other`, all of which a running server cannot change; its routes it can.
+    #[must_use]
+    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
+        // Field by field, so that a new one is not forgotten.
+        let Self {
+            name: _,
+            listen,
+            tls,
+            read_header_timeout,
+            read_timeout,
+            write_timeout,
+            idle_timeout,
+            tls_handshake_timeout,
+            stall_timeout,
+            max_header_bytes,
+            routes: _,
+        } = self;
+        let same = [
+            ("listen", *listen == other.listen),
+            ("tls", *tls == other.tls),
+            ("read_header_timeout", *read_header_timeout == other.read_header_timeout),
+            ("read_timeout", *read_timeout == other.read_timeout),
+            ("write_timeout", *write_timeout == other.write_timeout),
+            ("idle_timeout", *idle_timeout == other.idle_timeout),
+            ("tls_handshake_timeout", *tls_handshake_timeout == other.tls_handshake_timeout),
+            ("stall_timeout", *stall_timeout == other.stall_timeout),
+            ("max_header_bytes", *max_header_bytes == other.max_header_bytes),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+}
+
 /// A server, and what is left to be read of it once the handlers are known.
 pub(super) struct ServerEntry<'t> {
     pub(super) config: ServerConfig,
@@ -147,10 +186,11 @@ fn named_server<'t>(
 }
 
 /// Keys of `[server]` that no other server has.
-const PROCESS_KEYS: [&str; 8] = [
+const PROCESS_KEYS: [&str; 9] = [
     "threads",
     "access_log",
     "shutdown_timeout",
+    "upgrade_timeout",
     "max_connections",
     "max_connections_per_peer",
     "instances",
@@ -182,15 +222,19 @@ fn listen(table: &Table<'_>, folder: &Path) -> Option<Vec<ListenAddr>> {
         let span = written.span();
         table.bad_value(&span, "`listen` is empty; name at least one address, such as \"127.0.0.1:8080\"");
     }
-    let parsed = texts.iter().filter_map(|text| match ListenAddr::parse(text.value) {
+    Some(texts.iter().filter_map(|text| address(table, "listen", text, folder)).collect())
+}
+
+/// An address that is the value of `key`, or one of them.
+pub(super) fn address(table: &Table<'_>, key: &str, text: &At<&str>, folder: &Path) -> Option<ListenAddr> {
+    match ListenAddr::parse(text.value) {
         Ok(ListenAddr::Unix(path)) => Some(ListenAddr::Unix(folder.join(path))),
         Ok(address) => Some(address),
         Err(message) => {
-            table.bad_value(&text.span, format!("`listen`: {message}"));
+            table.bad_value(&text.span, format!("`{key}`: {message}"));
             None
         }
-    });
-    Some(parsed.collect())
+    }
 }
 
 /// Two servers cannot have one address; said here, where both are known by name.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Method, Request, Response, Version};
@@ -21,7 +22,7 @@ use self::link::Link;
 use self::settle::{Facts, SettledBody, settle};
 use self::shared::Shared;
 use super::Connections;
-use crate::drain::{Guard, Phase};
+use crate::drain::{Guard, LEAVING_GRACE, Phase};
 use crate::guest::{NetworkBody, Peer, RawTarget};
 
 mod chunks;
@@ -113,16 +114,34 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         is_open = watched(connection.as_mut(), gate) => return is_open,
+        () = guard.reached(Phase::Leaving) => {}
+    }
+    // A client that reuses the connection may be sending a request at this very moment, and would take the end for a
+    // failure. So its next response says that it is the last one; closing by ourselves is for clients that send nothing.
+    link.set_closing();
+    tokio::select! {
+        is_open = watched(connection.as_mut(), gate) => return is_open,
         () = guard.reached(Phase::Draining) => {}
+        () = idle(gate, LEAVING_GRACE) => {}
     }
     // hyper would take a connection for idle on which a request is just arriving; that one is answered, as the last.
-    link.set_closing();
     if !gate.lock().is_mid_head() {
         connection.as_mut().graceful_shutdown();
     }
     tokio::select! {
         is_open = watched(connection, gate) => is_open,
         () = guard.reached(Phase::Closing) => false,
+    }
+}
+
+/// Ends when a connection has been without a request for this long.
+async fn idle<S: AsyncRead + AsyncWrite + Unpin>(gate: &Shared<S>, limit: Duration) {
+    loop {
+        let left = gate.lock().idle_for().map_or(limit, |idle| limit.saturating_sub(idle));
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
     }
 }
 

@@ -119,7 +119,7 @@ where
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => {}
+        () = guard.reached(Phase::Leaving) => {}
         () = idle(&peer, idle_timeout) => {
             tracing::debug!(remote = peer.remote, "connection closed: no request for `idle_timeout`");
         }

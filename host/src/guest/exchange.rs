@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode, request};
 
 use super::outbox::Outbox;
 use super::request_body::RequestBody;
+use crate::activity::Activity;
 use crate::drain::Guard;
 use crate::request_id::RequestId;
 use crate::stall::StallLimit;
@@ -41,6 +42,8 @@ pub struct Peer {
     pub stall: Option<StallLimit>,
     /// The way to the client beside the response; none without a server and on HTTP/2.
     pub link: Option<Arc<dyn ClientLink>>,
+    /// How busy the connection is.
+    pub activity: Arc<Activity>,
 }
 
 /// What a connection can do for a handler beside carrying its response.

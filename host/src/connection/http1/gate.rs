@@ -117,6 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         matches!(self.place, Place::Head) && !self.received.is_empty()
     }
 
+    /// For how long no request has been under way; `None` when one is.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        let is_idle = matches!(self.place, Place::Head) && self.received.is_empty();
+        is_idle.then(|| self.idle_since.elapsed())
+    }
+
     // --- hyper's side
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
