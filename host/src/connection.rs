@@ -55,13 +55,13 @@ impl Connections {
         let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
         let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: stall.clone(), ..peer });
         let service = {
-            let (this, peer, drain) = (Arc::clone(&self), Arc::clone(&peer), guard.begun().clone());
+            let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
             service_fn(move |request| {
-                let (this, peer, drain) = (Arc::clone(&this), Arc::clone(&peer), drain.clone());
+                let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
                 let begun = this.dispatcher.begin(&peer, &request);
                 async move {
                     let mut response = this.dispatcher.call(&peer, request, begun).await;
-                    if drain.get() && !is_h2 {
+                    if !is_h2 && peer.guard.as_ref().is_some_and(Guard::drain_has_begun) {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                     Ok::<_, Infallible>(response)
