@@ -119,7 +119,7 @@ impl Guard {
 
     /// Whether the drain has begun.
     #[must_use]
-    pub fn begun(&self) -> &Begun {
-        &self.begun
+    pub fn drain_has_begun(&self) -> bool {
+        self.begun.get()
     }
 }

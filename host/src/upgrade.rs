@@ -60,14 +60,17 @@ impl Program {
     /// # Errors
     /// Why the new process does not take over; by then it has ended.
     pub async fn start_anew(&self, listeners: &[Arc<Listener>], limit: Duration) -> Result<u32, String> {
+        if std::process::id() == 1 {
+            return Err("this is process 1, with which a container ends; start it under an init, or replace the container".to_owned());
+        }
         let (mut started, pipe) = self
             .spawn(listeners)
             .map_err(|error| format!("{} cannot be started: {error}", self.path.display()))?;
-        let pid = started.0.id();
+        let pid = started.process.id();
         tracing::info!("upgrade: process {pid} is starting ({})", self.path.display());
         match timeout(limit, says_ready(pipe)).await {
             Ok(true) => {
-                started.1 = Fate::Serves;
+                started.fate = Fate::Serves;
                 Ok(pid)
             }
             Ok(false) => Err(match started.exit_status().await {
@@ -102,7 +105,7 @@ impl Program {
             .env(SOCKETS, serde_json::to_string(&notes)?)
             .fd_mappings(mappings)
             .map_err(io::Error::other)?;
-        let started = Started(command.spawn()?, Fate::MayFail);
+        let started = Started { process: command.spawn()?, fate: Fate::MayFail };
         // With the command our copy of the writing end goes, so that the pipe ends with the new process.
         drop(command);
         Ok((started, pipe::Receiver::from_owned_fd(ours.into())?))
@@ -116,7 +119,10 @@ async fn says_ready(mut pipe: pipe::Receiver) -> bool {
 }
 
 /// A new process; killed when dropped, unless it serves.
-struct Started(Child, Fate);
+struct Started {
+    process: Child,
+    fate: Fate,
+}
 
 #[derive(PartialEq, Eq)]
 enum Fate {
@@ -129,7 +135,7 @@ impl Started {
     async fn exit_status(&mut self) -> Option<ExitStatus> {
         let until = Instant::now() + EXIT_WAIT;
         while Instant::now() < until {
-            if let Ok(Some(status)) = self.0.try_wait() {
+            if let Ok(Some(status)) = self.process.try_wait() {
                 return Some(status);
             }
             sleep(EXIT_POLL).await;
@@ -140,10 +146,10 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        if self.1 == Fate::MayFail {
+        if self.fate == Fate::MayFail {
             // Both fail only when it has ended already.
-            let _ = self.0.kill();
-            let _ = self.0.wait();
+            let _ = self.process.kill();
+            let _ = self.process.wait();
         }
     }
 }

@@ -46,8 +46,6 @@ fn probes_follow_the_drain_to_its_end() {
     let mut open = Conn::tcp(admin);
     server.signal("TERM");
     server.log.wait_for(&["SIGTERM: draining"]);
-    // The drain begins right after that line.
-    while get(admin, "/ready").0 == 200 {}
     assert_eq!(get(admin, "/ready"), (503, "draining\n".to_owned()));
     assert_eq!(get(admin, "/live"), (200, "ok\n".to_owned()));
     busy.send("0\r\n\r\n");
@@ -63,7 +61,7 @@ fn after_an_upgrade_the_new_process_answers() {
     busy.request("POST", "/echo", &["Transfer-Encoding: chunked"], b"");
     assert_eq!(busy.head().status, 200);
     server.upgrade();
-    // The old one gives its listener up right after that line.
+    // One that the old process has accepted already is its own.
     while get(admin, "/ready").0 != 200 {}
     busy.send("0\r\n\r\n");
     assert_eq!(busy.chunk().unwrap(), b"");
@@ -72,6 +70,21 @@ fn after_an_upgrade_the_new_process_answers() {
         assert_eq!(get(admin, "/ready"), (200, "ready\n".to_owned()));
     }
     assert_eq!(server.out.count(&format!("admin on http://{admin}")), 2);
+}
+
+#[test]
+fn a_unix_socket_goes_with_its_last_process() {
+    let routes = "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"unix:admin.sock\"\n[routes]\n\"/\" = { respond = \"ok\" }\n";
+    let mut server = Site::new(routes).serve();
+    let path = server.site.path("admin.sock");
+    server.upgrade();
+    assert!(server.wait_for_first().success());
+    let mut conn = Conn::unix(&path);
+    conn.request("GET", "/live", &[], b"");
+    assert_eq!(conn.response().text(), "ok\n");
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert!(!path.exists());
 }
 
 #[test]

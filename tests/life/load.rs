@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use crate::support::{Conn, Response};
+use crate::support::{Conn, Response, http2};
 
 /// Clients in threads of their own, until [`Load::stop`].
 pub(super) struct Load {
@@ -31,7 +31,7 @@ impl Shared {
 }
 
 impl Load {
-    /// Clients of both sorts, which GET `target` and want `body`.
+    /// Clients of each sort, which GET `target` and want `body`.
     pub(super) fn start(address: SocketAddr, target: &'static str, body: &'static str) -> Self {
         let shared = Arc::new(Shared::default());
         let mut threads = Vec::new();
@@ -43,6 +43,8 @@ impl Load {
             let shared = Arc::clone(&shared);
             threads.push(std::thread::spawn(move || fresh(&shared, address, target, body)));
         }
+        let of_http2 = Arc::clone(&shared);
+        threads.push(std::thread::spawn(move || streams(&of_http2, address, target, body)));
         Self { shared, threads }
     }
 
@@ -87,5 +89,33 @@ fn fresh(shared: &Shared, address: SocketAddr, target: &str, body: &str) {
         let mut conn = Conn::tcp(address);
         conn.request("GET", target, &["Connection: close"], b"");
         shared.check(&conn.response(), body);
+    }
+}
+
+/// Streams one after the other on an HTTP/2 connection, until the server says that it goes.
+fn streams(shared: &Shared, address: SocketAddr, target: &str, body: &str) {
+    while shared.goes_on() {
+        http2::run(async {
+            let (client, _) = http2::connect(address).await;
+            for _ in 0..500 {
+                let Ok(mut client) = client.clone().ready().await else { return };
+                let Ok((response, _)) = client.send_request(http2::request("GET", target), true) else {
+                    return;
+                };
+                match response.await {
+                    Ok(response) => {
+                        assert_eq!(response.status(), 200);
+                        assert_eq!(http2::whole(response).await.unwrap().0, body.as_bytes());
+                        shared.answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // Sent after the server said that it goes, and so not looked at (RFC 9113 section 6.8).
+                    Err(error) if error.is_go_away() => return,
+                    Err(error) => panic!("{error}"),
+                }
+                if !shared.goes_on() {
+                    return;
+                }
+            }
+        });
     }
 }

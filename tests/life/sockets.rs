@@ -1,5 +1,7 @@
+use std::fs::Permissions;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -95,6 +97,23 @@ fn mistakes_are_named() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let errors = mistakes(vec![file.into()], "1");
     assert!(errors.contains("LISTEN_FDS=1: file descriptor 3 is not a listening socket"), "{errors}");
+}
+
+/// Neither the sockets nor the variables that speak of them.
+#[test]
+fn programs_that_are_started_get_nothing_of_it() {
+    let script = "#!/bin/sh\nenv > env.txt\nls -l /proc/$$/fd > fds.txt\nexit 1\n";
+    let site = Site::new("[handlers]\nh = { wasm = \"h\" }\n[routes]\n\"/\" = \"h\"\n");
+    let site = site.file("h/Cargo.toml", "[package]\nname = \"h\"\n").file("cargo", script);
+    let cargo = site.path("cargo");
+    std::fs::set_permissions(&cargo, Permissions::from_mode(0o755)).unwrap();
+    let mut command = with_sockets(&site, vec![bound("127.0.0.1:0").0.into()]);
+    command.env("CARGO", &cargo).env("LISTEN_FDNAMES", "web");
+    assert_eq!(finish(&mut command).status.code(), Some(1), "there was no cargo to build with");
+    let seen = std::fs::read_to_string(site.path("env.txt")).unwrap();
+    assert!(seen.contains("WASMUX_LOG=") && !seen.contains("LISTEN_"), "{seen}");
+    let seen = std::fs::read_to_string(site.path("fds.txt")).unwrap();
+    assert!(seen.contains(" 2 -> ") && !seen.contains("socket:"), "{seen}");
 }
 
 /// Who made it removes it.

@@ -28,11 +28,10 @@ mod life;
 mod signals;
 
 pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
-    let prepared = Program::running().map_err(|error| format!("the program does not find itself: {error}"));
-    let prepared =
-        prepared.and_then(|program| Ok((program, Handover::open(environment, std::process::id())?)));
-    let (program, handover) = match prepared {
-        Ok(prepared) => prepared,
+    // First of all: later the file that this program is may be another one.
+    let program = Program::running();
+    let handover = match Handover::open(environment, std::process::id()) {
+        Ok(handover) => handover,
         Err(message) => return fail(message),
     };
     let origin = match args.module {
@@ -70,7 +69,7 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
 
 /// Everything that is there before the first listener.
 struct Start {
-    program: Program,
+    program: std::io::Result<Program>,
     handover: Handover,
     source: Source,
     config: Config,
@@ -111,20 +110,30 @@ async fn serve(start: Start) -> ExitCode {
         certificates: server.certificates(),
         status,
     };
+    let mut answering = None;
     if let Some(listener) = admin {
         print(format_args!("admin on {}", listener.url("http")));
-        match Admin::new(drain.begun()) {
-            Ok(admin) => life.admin = Some(tokio::spawn(Arc::new(admin).serve(listener))),
+        let admin = match Admin::new(drain.begun()) {
+            Ok(admin) => Arc::new(admin),
             Err(error) => return fail(format_args!("the admin listener cannot be set up: {error}")),
-        }
+        };
+        let task = tokio::spawn(admin.serve(listener));
+        life.admin = Some(task.abort_handle());
+        answering = Some(task);
     }
     let serving = server.run(Dispatcher::new(in_force, log), &drain);
-    tokio::select! {
+    let code = tokio::select! {
         // In this order, so that listeners accept before anybody is told that they do.
         biased;
         () = serving => OK,
         code = life.live(signals) => code,
+    };
+    if let Some(task) = answering {
+        // Awaited so that its listener is gone, and with it the file of a unix socket.
+        task.abort();
+        let _ = task.await;
     }
+    code
 }
 
 /// The listeners, and the admin's, if there is one.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
 use super::signals::{Signals, Stop};
 use crate::cli::PROBLEMS;
@@ -24,9 +24,10 @@ pub(super) struct Life<'d> {
     /// All of them, the admin's as well. Weak: when they are closed, nobody holds them open.
     pub(super) listeners: Vec<Weak<Listener>>,
     /// The task that accepts on the admin listener.
-    pub(super) admin: Option<JoinHandle<()>>,
+    pub(super) admin: Option<AbortHandle>,
     pub(super) handover: Handover,
-    pub(super) program: Program,
+    /// Without it there are no upgrades.
+    pub(super) program: std::io::Result<Program>,
     pub(super) upgrade_timeout: Duration,
     pub(super) reloader: Reloader,
     pub(super) certificates: Certificates,
@@ -54,16 +55,16 @@ impl Life<'_> {
         };
         match end {
             End::Stopped(name) => {
+                self.drain.advance(Phase::Draining);
                 tracing::info!("{name}: draining; a second signal ends at once");
                 notify::stopping();
-                self.drain.advance(Phase::Draining);
             }
             End::ReplacedBy(pid) => {
                 drop(watchdog); // the new process is watched now
                 self.leave_to(pid);
                 let name = stop.next().await;
-                tracing::info!("{name}: closing idle connections; a second signal ends at once");
                 self.drain.advance(Phase::Draining);
+                tracing::info!("{name}: closing idle connections; a second signal ends at once");
             }
         }
         self.cut_on(&mut stop).await
@@ -82,8 +83,6 @@ impl Life<'_> {
     }
 
     fn leave_to(&mut self, pid: u32) {
-        let own = std::process::id();
-        tracing::info!("upgrade: ready, and serves from now on: process {pid}; process {own} drains");
         notify::replaced_by(pid);
         for listener in self.open_listeners() {
             listener.handed_over(NewOwner::Other);
@@ -93,6 +92,8 @@ impl Life<'_> {
             admin.abort();
         }
         self.drain.advance(Phase::Leaving);
+        let own = std::process::id();
+        tracing::info!("upgrade: ready, and serves from now on: process {pid}; process {own} drains");
     }
 
     fn open_listeners(&self) -> Vec<Arc<Listener>> {
@@ -132,7 +133,7 @@ async fn reload_on(
 /// Starts the program again at each signal, until one that was started serves.
 async fn upgrade_on(
     signal: &mut Signal,
-    program: &Program,
+    program: &std::io::Result<Program>,
     listeners: &[Weak<Listener>],
     limit: Duration,
 ) -> u32 {
@@ -141,7 +142,7 @@ async fn upgrade_on(
             return std::future::pending().await; // the runtime ends
         }
         let listeners = open(listeners);
-        let mut starting = pin!(program.start_anew(&listeners, limit));
+        let mut starting = pin!(start_anew(program, &listeners, limit));
         let started = loop {
             tokio::select! {
                 started = starting.as_mut() => break started,
@@ -154,5 +155,16 @@ async fn upgrade_on(
                 tracing::error!("upgrade failed: {why}; process {} goes on", std::process::id());
             }
         }
+    }
+}
+
+async fn start_anew(
+    program: &std::io::Result<Program>,
+    listeners: &[Arc<Listener>],
+    limit: Duration,
+) -> Result<u32, String> {
+    match program {
+        Ok(program) => program.start_anew(listeners, limit).await,
+        Err(error) => Err(format!("the system did not say which file this program is: {error}")),
     }
 }
