@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{OK, PROBLEMS, ServeArgs, fail, fail_with, print};
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogFormat, Config, ListenAddr, Problems, ProcessConfig, ServerConfig};
+use crate::config::{AccessLogFormat, Config, Problems, ProcessConfig, ServerConfig};
 use crate::deployment::Deployment;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Drain, Phase};
@@ -22,7 +22,7 @@ pub(super) fn run(args: ServeArgs) -> ExitCode {
         Ok(read) => read,
         Err(code) => return code,
     };
-    if let Err(message) = listen_elsewhere(&mut config, args.listen) {
+    if let Err(message) = config.listen_elsewhere(&args.listen) {
         return fail(message);
     }
     let engine = match GuestEngine::new(config.process.instances) {
@@ -57,22 +57,6 @@ fn read(args: &ServeArgs) -> Result<(Config, Problems), ExitCode> {
         },
         None => Ok(Config::read(args.config.as_deref().unwrap_or(Path::new("routes.toml")))),
     }
-}
-
-/// `--listen` takes the place of the addresses of `[server]`, and of no other.
-fn listen_elsewhere(config: &mut Config, listen: Vec<ListenAddr>) -> Result<(), String> {
-    if listen.is_empty() {
-        return Ok(());
-    }
-    let Some(main) = config.main_server() else {
-        return Err(format!(
-            "--listen is for [server], which does not listen: {} has [servers.*] only; add `listen` to [server], \
-             or change theirs",
-            config.file.display()
-        ));
-    };
-    main.listen = listen;
-    Ok(())
 }
 
 async fn serve(

@@ -26,6 +26,8 @@ pub struct ProcessConfig {
     pub access_log: Option<AccessLogFormat>,
     /// After this a drain is cut short.
     pub shutdown_timeout: Duration,
+    /// A process that is to take over from this one has this long to become ready; beyond it it is ended.
+    pub upgrade_timeout: Duration,
     /// Open connections of all servers; beyond it new ones wait in the kernel's queue.
     pub max_connections: usize,
     /// Open connections of one peer: an IPv4 address, or an IPv6 network of 64 bits. Beyond it new ones are closed at
@@ -45,6 +47,8 @@ impl Default for ProcessConfig {
             threads: None,
             access_log: None,
             shutdown_timeout: Duration::from_secs(30),
+            // It may have to build crates first.
+            upgrade_timeout: Duration::from_secs(300),
             max_connections: 10_000,
             max_connections_per_peer: 1_000,
             instances: 1_000,
@@ -72,6 +76,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
+        upgrade_timeout: table.duration("upgrade_timeout").unwrap_or(defaults.upgrade_timeout),
         max_connections: connections("max_connections", defaults.max_connections),
         max_connections_per_peer: connections("max_connections_per_peer", defaults.max_connections_per_peer),
         instances: table

@@ -147,10 +147,11 @@ fn named_server<'t>(
 }
 
 /// Keys of `[server]` that no other server has.
-const PROCESS_KEYS: [&str; 8] = [
+const PROCESS_KEYS: [&str; 9] = [
     "threads",
     "access_log",
     "shutdown_timeout",
+    "upgrade_timeout",
     "max_connections",
     "max_connections_per_peer",
     "instances",
