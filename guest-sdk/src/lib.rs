@@ -59,8 +59,6 @@ mod exchange;
 mod fields;
 mod form;
 mod handler;
-mod header_text;
-mod held;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;
@@ -72,7 +70,6 @@ mod mux;
 mod recorder;
 mod request;
 mod response;
-mod response_head;
 mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
