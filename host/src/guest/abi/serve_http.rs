@@ -5,9 +5,11 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
 use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
 use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE, RESPOND_BYTES_MAX};
@@ -29,6 +31,7 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> 
         })?
         .func_wrap(HTTP_MODULE, "request_trailers", request_trailers)?
         .func_wrap(HTTP_MODULE, "respond", respond)?
+        .func_wrap(HTTP_MODULE, "response_timeout", response_timeout)?
         .func_wrap(HTTP_MODULE, "response_interim", response_interim)?
         .func_wrap(HTTP_MODULE, "response_start", response_start)?
         .func_wrap_async(HTTP_MODULE, "response_write", |caller, (ptr, len): (u32, u32)| {
@@ -111,6 +114,35 @@ fn respond(
         }
         // The copy is what lets the instance go before the response is written.
         outbox.respond(status, fields, Bytes::copy_from_slice(body)).map_err(errno)
+    })))
+}
+
+#[allow(clippy::too_many_arguments, reason = "the ABI's own signature, less the caller")]
+fn response_timeout(
+    mut caller: Caller<'_, State>,
+    ms: u32,
+    status: u32,
+    ptr: u32,
+    len: u32,
+    body: u32,
+    body_len: u32,
+) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = Region::new("response_timeout", ptr, len).within(data)?;
+    let body = Region::new("response_timeout", body, body_len).within(data)?;
+    let outbox = &exchange(state)?.outbox;
+    if ms == 0 {
+        outbox.disarm();
+        return Ok(0);
+    }
+    let fields = parse_fields("response_timeout", fields)?;
+    let at = Instant::now() + Duration::from_millis(ms.into());
+    Ok(code(final_status(status).and_then(|status| {
+        let fields = fields?;
+        if body.len() > RESPOND_BYTES_MAX {
+            return Err(Errno::Limit);
+        }
+        outbox.arm(at, status, fields, Bytes::copy_from_slice(body)).map_err(errno)
     })))
 }
 

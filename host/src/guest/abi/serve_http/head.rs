@@ -27,6 +27,7 @@ pub(super) fn write(exchange: &Exchange, buffer: &mut [u8]) -> usize {
         local_addr: request.peer.local.as_bytes(),
         pattern: request.route.pattern.as_bytes(),
         request_id: request.id.as_str().as_bytes(),
+        client_subject: b"",
     };
     let names = request.route.names.iter().map(|name| name.as_bytes());
     let values = names.zip(request.values.iter().map(Vec::as_slice));

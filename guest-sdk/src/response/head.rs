@@ -24,8 +24,8 @@ enum Length {
 }
 
 impl Head {
-    pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let mut head = Self { status, ..Self::implicit() };
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, has_trailers: bool) -> Self {
+        let mut head = Self { status, announces_trailers: has_trailers, ..Self::implicit() };
         fields::visit(headers, &mut |name, value| match name {
             b"content-type" => head.has_content_type = true,
             b"content-length" => head.length = parse_length(value),
