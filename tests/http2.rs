@@ -1,8 +1,8 @@
 //! The limits of HTTP/2, each against a client that goes beyond it; then the server serves others as before.
 
 use crate::support::frames::{
-    CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, POST, RST_STREAM, SETTINGS,
-    head,
+    CONTINUATION, Client, DATA, END_HEADERS, END_STREAM, GET, GOAWAY, HEADERS, PING, POST, RST_STREAM,
+    SETTINGS, head,
 };
 use crate::support::{Server, Site, http2};
 
@@ -16,16 +16,13 @@ const COMPRESSION_ERROR: u32 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 fn serve() -> Server {
-    let routes = r#"
-        [server]
-        max_header_bytes = "16KiB"
-        [handlers.sleep]
-        wasm = "sleep.wat"
-        [routes]
-        "/" = { respond = "ok\n" }
-        "/sleep/{ms}" = "sleep"
-    "#;
-    Site::new(routes).guest("sleep").serve()
+    serve_with("max_header_bytes = \"16KiB\"")
+}
+
+/// A server with this key in `[server]`.
+fn serve_with(key: &str) -> Server {
+    let routes = "[handlers.sleep]\nwasm = \"sleep.wat\"\n[routes]\n\"/\" = { respond = \"ok\\n\" }\n\"/sleep/{ms}\" = \"sleep\"\n";
+    Site::new(&format!("[server]\n{key}\n{routes}")).guest("sleep").serve()
 }
 
 fn client(server: &Server) -> Client {
@@ -171,5 +168,30 @@ fn frames_that_are_too_large_are_an_error() {
     client.send(HEADERS, END_HEADERS, 1, &head(POST, "/sleep/20000"));
     client.send(DATA, 0, 1, &[0; 16_385]);
     assert_eq!(client.read_goaway(), FRAME_SIZE_ERROR);
+    assert_serves_others(&server);
+}
+
+/// Each PING has to be answered; a client that does not read the answers must not make us keep them.
+#[test]
+fn pings_without_end_are_not_kept() {
+    let server = serve_with("stall_timeout = \"300ms\"");
+    let before = server.resident_bytes();
+    let mut client = client(&server);
+    let pings: Vec<u8> =
+        (0..10_000u64).flat_map(|number| Client::frame_bytes(PING, 0, 0, &number.to_be_bytes())).collect();
+    // Until the server has closed the connection, since it could not write for so long.
+    let rounds = (0..1_000).take_while(|_| client.send_bytes(&pings)).count();
+    assert!(rounds < 1_000, "170 MB of pings");
+    assert!(server.resident_bytes() < before + (20 << 20));
+    assert_serves_others(&server);
+}
+
+/// As with slow heads on HTTP/1.1, nobody waits for ever.
+#[test]
+fn headers_that_never_end_are_not_waited_for() {
+    let server = serve_with("idle_timeout = \"200ms\"");
+    let mut client = client(&server);
+    client.send(HEADERS, END_STREAM, 1, &head(GET, "/"));
+    client.read_to_end();
     assert_serves_others(&server);
 }

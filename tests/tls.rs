@@ -4,9 +4,11 @@ mod clients;
 mod files;
 mod servers;
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustls::HandshakeKind;
+use rustls::{ClientConnection, HandshakeKind, StreamOwned};
 
 use crate::support::tls::{Authority, Client, Identity};
 use crate::support::{Conn, DEADLINE, Server, Site, http2};
@@ -115,6 +117,52 @@ fn certificates_by_name() {
         let error = client.handshake(server.address(), name).unwrap_err().to_string();
         assert!(error.contains("a.test") && !error.contains("b.test"), "{name}: {error}");
     }
+}
+
+/// Answers with the scheme that its request came by.
+const SCHEME: &str = r#"(module
+  (import "wasmux:http/1" "request_head" (func $request_head (param i32 i32) (result i32)))
+  (import "wasmux:http/1" "respond" (func $respond (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "serve_http")
+    (drop (call $request_head (i32.const 0) (i32.const 65536)))
+    (drop (call $respond (i32.const 200) (i32.const 0) (i32.const 0)
+      (i32.load (i32.const 40)) (i32.load (i32.const 44))))))"#;
+
+#[test]
+fn guests_see_the_scheme() {
+    let authority = Authority::new("root");
+    let site = https(&authority.sign(&["a.test"]), "").file("scheme.wat", SCHEME);
+    let more = "\"/scheme\" = \"scheme\"\n[handlers.scheme]\nwasm = \"scheme.wat\"\n[servers.plain]\nlisten = \"127.0.0.1:0\"\n";
+    let routes = std::fs::read_to_string(site.path("routes.toml")).unwrap() + more;
+    let server = site.file("routes.toml", routes).listeners(2).serve();
+    let [secure, plain] = server.addresses()[..] else { panic!("{:?}", server.urls()) };
+    let mut conns =
+        [(Client::new(&authority).connect(secure, "a.test"), "https"), (Conn::tcp(plain), "http")];
+    for (conn, scheme) in &mut conns {
+        conn.request("GET", "/scheme", &[], b"");
+        assert_eq!(conn.response().text(), *scheme);
+    }
+}
+
+#[test]
+fn unix_sockets_can_have_it() {
+    let authority = Authority::new("root");
+    let identity = authority.sign(&["a.test"]);
+    let site = https(&identity, "");
+    let routes = std::fs::read_to_string(site.path("routes.toml")).unwrap();
+    let routes = routes.replace("\"127.0.0.1:0\"", "\"unix:tls.sock\"");
+    let server = site.file("routes.toml", routes).serve();
+    assert!(server.urls()[0].starts_with("https+unix://"), "{:?}", server.urls());
+    let socket = UnixStream::connect(server.site.path("tls.sock")).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let session =
+        ClientConnection::new(Client::new(&authority).config(), "a.test".try_into().unwrap()).unwrap();
+    let mut stream = StreamOwned::new(session, socket);
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("secret\n"), "{answer}");
 }
 
 /// Word for word what Go's server says.

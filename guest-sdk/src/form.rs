@@ -37,6 +37,17 @@ impl Request {
     /// read whole: up to 10 MiB, or the limit set with [`max_bytes`](Self::max_bytes). For `multipart/form-data` see
     /// [`multipart`](Self::multipart).
     ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use wasmux_sdk::{Recorder, Request, ResponseWriter};
+    /// let handler = |w: &mut ResponseWriter, r: &mut Request| {
+    ///     let form = r.form()?;
+    ///     Ok(write!(w, "{:?}", form.get_all("tag").collect::<Vec<_>>())?)
+    /// };
+    /// let request = Request::post("/?tag=c").form(&[("tag", "a"), ("tag", "b")]);
+    /// assert_eq!(Recorder::serve(handler, request).text(), r#"["a", "b", "c"]"#);
+    /// ```
+    ///
     /// # Errors
     /// `413` for a body that is too large, `400` for one that is broken or for parameters that are not valid. What
     /// was valid can still be had with [`form_value`](Self::form_value), as in net/http.

@@ -15,6 +15,13 @@ use crate::{
 /// Drops a `Content-Length` that was set for another body, sets `Content-Type: text/plain; charset=utf-8` and
 /// `X-Content-Type-Options: nosniff`, and writes `text` and a newline. The handler should return then.
 ///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, StatusCode, error};
+/// let handler = |w: &mut ResponseWriter, _: &mut Request| error(w, "come back later", StatusCode::SERVICE_UNAVAILABLE);
+/// let response = Recorder::serve(handler, Request::get("/"));
+/// assert_eq!((response.status().as_u16(), response.text()), (503, "come back later\n"));
+/// ```
+///
 /// # Errors
 /// What writing the body fails with.
 pub fn error(w: &mut ResponseWriter, text: &str, status: StatusCode) -> Result<()> {
@@ -27,7 +34,12 @@ pub fn error(w: &mut ResponseWriter, text: &str, status: StatusCode) -> Result<(
     Ok(())
 }
 
-/// Answers `404 page not found`; net/http's `NotFound`.
+/// Answers `404 page not found`; net/http's `NotFound`. It is a handler.
+///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, not_found};
+/// assert_eq!(Recorder::serve(not_found, Request::get("/")).text(), "404 page not found\n");
+/// ```
 ///
 /// # Errors
 /// What writing the body fails with.
@@ -40,6 +52,12 @@ pub fn not_found(w: &mut ResponseWriter, _r: &mut Request) -> Result<()> {
 /// A `url` without scheme and host is taken relative to the request's path, and its path is cleaned of `.` and `..`.
 /// Bytes outside ASCII are escaped. Unless the handler has set a `Content-Type`, the answer to GET has a short HTML
 /// body. The status should be 3xx; it is not checked.
+///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, StatusCode, redirect};
+/// let handler = |w: &mut ResponseWriter, r: &mut Request| redirect(w, r, "../b?c=d", StatusCode::SEE_OTHER);
+/// assert_eq!(Recorder::serve(handler, Request::post("/x/y/a")).header("location"), "/x/b?c=d");
+/// ```
 ///
 /// # Errors
 /// What writing the body fails with.

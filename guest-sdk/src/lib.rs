@@ -37,8 +37,15 @@
 //! | `r.Header`, `w.Header()` | [`Request::headers`], [`ResponseWriter::headers_mut`], with the `http` crate's types |
 //! | `r.PathValue`, `r.FormValue` | [`Request::path_value`], [`Request::form_value`] |
 //! | `r.URL.Path`, `r.URL.Query()` | [`Request::path`], [`Request::query`] |
-//! | `r.MultipartReader`, `r.Cookie` | [`Request::multipart`], [`Request::cookie`] |
+//! | `w.Header().Set`, `Add`, with text from elsewhere | [`ResponseWriter::set_header`], [`ResponseWriter::add_header`] |
+//! | `r.ParseForm`, `r.PostFormValue` | [`Request::form`], [`Request::post_form_value`] |
+//! | `r.MultipartReader`, `r.ParseMultipartForm` | [`Request::multipart`], [`Request::multipart_form`] |
+//! | `r.Cookies`, `ParseCookie`, `ParseSetCookie`, `SetCookie` | [`Request::cookies`], [`Cookie::parse`], [`Cookie::parse_set_cookie`], [`ResponseWriter::set_cookie`] |
 //! | `http.Error`, `NotFound`, `Redirect`, `StripPrefix` | [`error()`], [`not_found`], [`redirect`], [`strip_prefix`] |
+//! | `http.ServeContent` | [`serve_content`] |
+//! | `http.TimeoutHandler`, `MaxBytesHandler` | [`timeout_handler`], [`max_bytes_handler`] |
+//! | `http.CrossOriginProtection` | [`CrossOriginProtection`] |
+//! | `r.TLS.PeerCertificates[0].Subject` | [`Request::client_subject`] |
 //! | `httptest.NewRequest`, `NewRecorder` | [`Request::get`] and so on, [`Recorder::serve`] |
 //! | `panic(http.ErrAbortHandler)` | returning an [`Error`] |
 //! | `log.Printf` | the [`log`] crate, whose lines carry the request's id in the host's log |
@@ -59,8 +66,6 @@ mod exchange;
 mod fields;
 mod form;
 mod handler;
-mod header_text;
-mod held;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;
@@ -72,7 +77,6 @@ mod mux;
 mod recorder;
 mod request;
 mod response;
-mod response_head;
 mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]

@@ -9,12 +9,18 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wasmux_abi::Errno;
 
 use crate::{
-    BodyError, Cookie, Error, Result, detect_content_type,
+    BodyError, Cookie, Result, detect_content_type,
     exchange::{Exchange, Link},
     fields::{self, FieldBlock},
-    response_head::{Head, may_be_trailer},
     sys::Bytes,
 };
+
+mod ending;
+mod head;
+mod header_text;
+mod held;
+
+use head::Head;
 
 /// A body of up to this many bytes that was not flushed is sent in one piece, with a `Content-Length`.
 pub(crate) const BUFFER_BYTES: usize = 2048;
@@ -35,13 +41,13 @@ pub(crate) const BUFFER_BYTES: usize = 2048;
 /// Writing fails when the client is gone (`BrokenPipe`), for statuses without a body, and beyond a declared
 /// `Content-Length`; see [`BodyError`]. The host holds at most 64 KiB that the client has not taken, then writes wait.
 pub struct ResponseWriter {
-    pub(crate) link: Link,
-    pub(crate) is_head_request: bool,
-    pub(crate) headers: HeaderMap,
+    link: Link,
+    is_head_request: bool,
+    headers: HeaderMap,
     /// The headers as they were when the head was fixed, if they were changed since.
     snapshot: Option<HeaderMap>,
     /// Trailers whose names were not announced.
-    pub(crate) trailers: HeaderMap,
+    trailers: HeaderMap,
     head: Option<Head>,
     is_started: bool,
     /// Body bytes the handler wrote, sent or not.
@@ -51,7 +57,7 @@ pub struct ResponseWriter {
     pub(crate) is_last: bool,
     buffer: Bytes<BUFFER_BYTES>,
     /// Where the body goes instead, when this reply is kept until it is whole; see `hold`.
-    pub(crate) held: Option<Vec<u8>>,
+    held: Option<Vec<u8>>,
     /// The error of the first failed write; every later write fails with it, too.
     broken: Option<BodyError>,
 }
@@ -174,7 +180,7 @@ impl ResponseWriter {
 
     /// The head, fixed now with `200` if it was not before.
     #[inline(never)]
-    pub(crate) fn fixed_head(&mut self) -> Head {
+    fn fixed_head(&mut self) -> Head {
         let head = self.head.unwrap_or_else(|| self.new_head(StatusCode::OK));
         *self.head.insert(head)
     }
@@ -251,12 +257,7 @@ impl ResponseWriter {
     }
 
     /// The fields of the head, with what is added to the handler's.
-    pub(crate) fn head_block(
-        &self,
-        head: Head,
-        content_type: Option<&str>,
-        content_length: Option<&str>,
-    ) -> FieldBlock {
+    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<&str>) -> FieldBlock {
         let mut block = FieldBlock::new();
         let headers = self.snapshot.as_ref().unwrap_or(&self.headers);
         fields::visit(headers, &mut |name, value| {
@@ -277,117 +278,6 @@ impl ResponseWriter {
 
     fn keep(&mut self, sent: Result<(), Errno>) -> Result<(), BodyError> {
         sent.map_err(|errno| *self.broken.insert(BodyError::writing(errno)))
-    }
-}
-
-/// Ending the response.
-impl ResponseWriter {
-    /// Finishes the response after a handler that returned `Ok`.
-    pub(crate) fn finish(&mut self) {
-        let ended = if let Some(error) = self.broken {
-            Err(error)
-        } else if !self.is_started && self.fits_in_one_piece() {
-            self.respond()
-        } else {
-            self.end_stream()
-        };
-        match ended {
-            Ok(()) => {}
-            Err(BodyError::ClientGone) => log::debug!("the client has gone away"),
-            Err(error) => self.fail(io::Error::from(error).into()),
-        }
-    }
-
-    /// Ends the response of a handler that returned an error: with that error's status if nothing was sent.
-    pub(crate) fn fail(&mut self, error: Error) {
-        if error.is_client_gone() {
-            return log::debug!("the client has gone away");
-        }
-        // Only a 5xx is this program's fault; clients must not be able to fill the log with errors.
-        let level = if error.status().is_server_error() { log::Level::Error } else { log::Level::Info };
-        log::log!(level, "handler returned an error ({}): {error}", error.status().as_u16());
-        if self.is_started {
-            return self.link.break_off();
-        }
-        let mut text = String::from(error.message());
-        text.push('\n');
-        let mut block = FieldBlock::new();
-        block.push(b"content-type", b"text/plain; charset=utf-8");
-        block.push(b"x-content-type-options", b"nosniff");
-        if self.is_last {
-            block.push(b"connection", b"close");
-        }
-        let answered = self.link.respond(error.status().as_u16(), block.finish(), text.as_bytes());
-        if answered.is_err() {
-            self.link.break_off();
-        }
-    }
-
-    /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
-    fn fits_in_one_piece(&mut self) -> bool {
-        let head = self.fixed_head();
-        match head.declared_length() {
-            // A body that is too short goes out as a stream, so that the host notices and breaks it off.
-            Some(length) => length == self.written || self.is_head_request,
-            None => head.allows_automatic_length(),
-        }
-    }
-
-    fn respond(&mut self) -> Result<(), BodyError> {
-        let head = self.fixed_head();
-        let body = self.buffer.as_slice();
-        if !self.trailers.is_empty() {
-            log::warn!(
-                "the trailers are left out: the body left in one piece; flush it, or add them before it"
-            );
-        }
-        let content_type = self.guess_type(body);
-        // HEAD promises the length that GET would have, if the handler wrote anything.
-        let needs_length = self.is_head_request && head.declared_length().is_none() && !body.is_empty();
-        let length = needs_length.then(|| body.len().to_string());
-        let mut block = self.head_block(head, content_type, length.as_deref());
-        let given = self.link.respond(head.status.as_u16(), block.finish(), body);
-        self.keep(given)
-    }
-
-    fn end_stream(&mut self) -> Result<(), BodyError> {
-        self.send_buffer()?;
-        let started = self.start(None);
-        self.keep(started)?;
-        let mut trailers = self.trailer_block();
-        if trailers.is_empty() {
-            return Ok(());
-        }
-        let ended = self.link.response_trailers(trailers.finish());
-        self.keep(ended)
-    }
-
-    /// The headers that the `Trailer` header names, as they are now, and the trailers that were added.
-    fn trailer_block(&self) -> FieldBlock {
-        let mut block = FieldBlock::new();
-        fields::visit(&self.headers, &mut |name, value| {
-            if self.announces(name) && may_be_trailer(name) {
-                block.push(name, value);
-            }
-        });
-        fields::visit(&self.trailers, &mut |name, value| {
-            if may_be_trailer(name) {
-                block.push(name, value);
-            }
-        });
-        block
-    }
-
-    /// Whether the `Trailer` header that was sent names this field.
-    fn announces(&self, field: &[u8]) -> bool {
-        let mut is_named = false;
-        if self.head.is_some_and(|head| head.announces_trailers()) {
-            fields::visit(self.snapshot.as_ref().unwrap_or(&self.headers), &mut |name, list| {
-                let mut names = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                is_named |= name == b"trailer" && names.any(|each| each.eq_ignore_ascii_case(field));
-            });
-        }
-        is_named
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use wasmux_mux::Mux;
 
+mod fixed;
 mod handlers;
 mod listen;
 mod problem;
@@ -150,9 +151,24 @@ impl Config {
         }
     }
 
-    /// The server that `[server]` describes, if it listens.
-    pub fn main_server(&mut self) -> Option<&mut ServerConfig> {
-        self.servers.iter_mut().find(|server| server.name == MAIN_SERVER)
+    /// Lets `[server]`, and no other, listen on these addresses instead of its own; none: leaves it as it is.
+    ///
+    /// # Errors
+    /// When `[server]` does not listen at all.
+    pub fn listen_elsewhere(&mut self, listen: &[ListenAddr]) -> Result<(), String> {
+        let main = self.servers.iter_mut().find(|server| server.name == MAIN_SERVER);
+        match main {
+            _ if listen.is_empty() => {}
+            Some(main) => main.listen = listen.to_vec(),
+            None => {
+                return Err(format!(
+                    "--listen is for [server], which does not listen: {} has [servers.*] only; add `listen` to \
+                     [server], or change theirs",
+                    self.file.display()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What a server serves.

@@ -39,24 +39,10 @@ impl Source {
             Origin::File(file) => Config::read(file),
             Origin::Module(module) => (Config::for_module(module)?, Problems::new(module, "")),
         };
-        self.listen_elsewhere(&mut config, &problems);
+        if let Err(message) = config.listen_elsewhere(&self.listen) {
+            problems.add_at_line(ProblemKind::BadValue, 1, message);
+        }
         Ok((config, problems))
-    }
-
-    /// `--listen` takes the place of the addresses of `[server]`, and of no other.
-    fn listen_elsewhere(&self, config: &mut Config, problems: &Problems) {
-        if self.listen.is_empty() {
-            return;
-        }
-        match config.main_server() {
-            Some(main) => main.listen.clone_from(&self.listen),
-            None => problems.add_at_line(
-                ProblemKind::BadValue,
-                1,
-                "--listen is for [server], which does not listen, as there are [servers.*] only; add `listen` to \
-                 [server], or change theirs",
-            ),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ fn every_key_has_its_place() {
         threads = 1
         max_connections_per_peer = 5
         admin = "127.0.0.1:9090"
+        upgrade_timeout = "1m"
         read_header_timeout = "1s"
         read_timeout = "off"
         write_timeout = "1h"

@@ -40,6 +40,7 @@ impl Client {
         socket.set_nodelay(true).unwrap();
         // Short reads, since a server that sends PINGs for ever must not keep a test for ever.
         socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
         socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
         let mut client = Self { socket, acks };
         let settings = [&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window.to_be_bytes()].concat();
@@ -130,9 +131,9 @@ impl Client {
         self.send_bytes(&Self::frame_bytes(kind, flags, stream, payload));
     }
 
-    /// Sends any bytes, as [`Self::send`].
-    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
-        let _ = self.socket.write_all(bytes);
+    /// Sends any bytes; whether the server still takes them.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.socket.write_all(bytes).is_ok()
     }
 
     /// A frame as it stands on the wire.

@@ -1,5 +1,6 @@
 //! Several servers in one process, each with its own way of listening, and what is asked about them.
 
+use crate::support::guests::root;
 use crate::support::tls::{Authority, Client};
 use crate::support::{Conn, Site};
 
@@ -45,11 +46,9 @@ fn each_serves_its_own() {
     };
     let client = Client::new(&authority);
     let long = format!("X-Long: {}", "a".repeat(12_000));
-    for conn in [|address| Conn::tcp(address)] {
-        for address in [plain, same] {
-            assert_eq!(get(conn(address), "/", &long), (200, "shared\n".to_owned()));
-            assert_eq!(get(conn(address), "/own", "A: b").1, "shared\n");
-        }
+    for address in [plain, same] {
+        assert_eq!(get(Conn::tcp(address), "/", &long), (200, "shared\n".to_owned()));
+        assert_eq!(get(Conn::tcp(address), "/own", "A: b").1, "shared\n");
     }
     assert_eq!(get(Conn::unix(&server.site.path("same.sock")), "/", "A: b").1, "shared\n");
     assert_eq!(get(client.connect(secure, "a.test"), "/", "A: b"), (200, "read\n".to_owned()));
@@ -133,4 +132,26 @@ fn one_peer_cannot_have_all_connections() {
         assert_eq!(ask(&mut Conn::unix(&server.site.path("web.sock"))), 200, "not counted");
     }
     open.iter_mut().for_each(|conn| assert_eq!(ask(conn), 200));
+}
+
+/// The two deployments of the README's section on HTTPS, put together as it says.
+#[test]
+fn the_readmes_example_works() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("### HTTPS\n").nth(1).unwrap().split("\n### ").next().unwrap();
+    let blocks: Vec<_> =
+        section.split("```toml\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2, "{section}");
+    let routes = blocks.concat().replace(":8443\"", ":0\"").replace("\":80\"", "\"127.0.0.1:0\"");
+    let authority = Authority::new("root");
+    let identity = authority.sign(&["localhost"]);
+    let site = Site::new(&routes).file("cert.pem", &identity.cert).file("key.pem", &identity.key);
+    let server = site.listeners(2).serve();
+    let [secure, plain] = server.addresses()[..] else { panic!("{:?}", server.urls()) };
+    let mut conn = Client::new(&authority).connect(secure, "localhost");
+    conn.request("GET", "/", &[], b"");
+    assert_eq!(conn.response().text(), "hello\n");
+    let mut conn = Conn::tcp(plain);
+    conn.request("GET", "/", &[], b"");
+    assert_eq!(conn.response().status, 308);
 }

@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use http::StatusCode;
 
-use crate::{ResponseWriter, Result, detect_content_type, fields::FieldBlock, response_head::Head};
+use super::head::Head;
+use crate::{ResponseWriter, Result, detect_content_type};
 
 impl ResponseWriter {
     /// A writer for a reply to the same request that is kept; [`take_held`](Self::take_held) sends it.
@@ -15,7 +16,7 @@ impl ResponseWriter {
     }
 
     /// Where a write to a held reply goes; it fixes the head.
-    pub(crate) fn write_held(&mut self) -> Option<&mut Vec<u8>> {
+    pub(super) fn write_held(&mut self) -> Option<&mut Vec<u8>> {
         if self.held.is_some() {
             self.fixed_head();
         }
@@ -42,7 +43,7 @@ impl ResponseWriter {
     pub(crate) fn fields_for(&self, status: StatusCode, body: &[u8]) -> Vec<u8> {
         let head = Head::new(status, &self.headers, false);
         let content_type = head.wants_content_type().then(|| detect_content_type(body));
-        let mut block: FieldBlock = self.head_block(head, content_type, None);
+        let mut block = self.head_block(head, content_type, None);
         block.finish().to_vec()
     }
 }
