@@ -1,6 +1,7 @@
 //! routes.toml: every kind of mistake, all of them in one run, each with its line and what to do about it.
 
 mod corpus;
+mod servers;
 
 use serde_json::Value;
 

@@ -1,13 +1,11 @@
 //! Clients, guests and surroundings that mean harm, or behave as if: what they hold is taken back.
 
-mod frames;
 mod output;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use frames::Client;
-
+use crate::support::frames::Client;
 use crate::support::{Server, Site, http2};
 
 /// Far less than the clocks that a test does not set, 60 s each.

@@ -10,9 +10,12 @@ mod drain; // signals: what finishes, what is closed, what is cut
 mod examples; // every example over the wire
 mod files; // the `files` handler
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
+mod http2; // its limits, against clients that mean harm
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
 mod wire; // cases that real net/http was asked, byte for byte
+mod tidy;
+mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers // house rules: directions of imports, sizes, words

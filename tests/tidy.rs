@@ -9,7 +9,7 @@ use crate::support::guests::root;
 const LINES_MAX: usize = 450;
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-const FORBIDDEN: [(&str, &[&str]); 14] = [
+const FORBIDDEN: [(&str, &[&str]); 15] = [
     (
         "guest",
         &[
@@ -66,6 +66,22 @@ const FORBIDDEN: [(&str, &[&str]); 14] = [
         ],
     ),
     ("builder", &["cli", "config", "server", "guest", "deployment"]),
+    (
+        "tls",
+        &[
+            "cli",
+            "config",
+            "server",
+            "guest",
+            "deployment",
+            "dispatch",
+            "handler",
+            "connection",
+            "listener",
+            "drain",
+            "rescue",
+        ],
+    ),
     (
         "rescue",
         &["cli", "config", "server", "guest", "deployment", "dispatch", "handler", "connection", "listener"],

@@ -7,7 +7,7 @@ use wasmux_mux::clean_path;
 
 use crate::{
     Handler, Request, ResponseWriter, Result,
-    escape::{escape_non_ascii, unescape_path},
+    escape::{escape_non_ascii, escape_path, unescape_path},
 };
 
 /// Answers with a plain text and a status; net/http's `Error`.
@@ -63,10 +63,35 @@ pub fn redirect(w: &mut ResponseWriter, r: &Request, url: &str, status: StatusCo
 /// Serves requests with `prefix` removed from their path through `handler`, and others with 404; net/http's
 /// `StripPrefix`.
 ///
-/// The prefix is compared with the decoded path, but an escaped slash in the path is never one in the prefix. The
-/// rest of the path may be empty or lack its `/`. The request has its whole path again afterwards.
+/// The prefix is compared with the decoded path. One with unusual escapes (`%2F`, `%6F` for `o`) must begin with the
+/// prefix as it stands, too, so an escaped slash in the path is never one in the prefix. The rest of the path may be
+/// empty or lack its `/`. The request has its whole path again afterwards.
+///
+/// ```
+/// # use std::io::Write;
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, strip_prefix};
+/// let show = |w: &mut ResponseWriter, r: &mut Request| Ok(write!(w, "{}", r.path())?);
+/// assert_eq!(Recorder::serve(strip_prefix("/api", show), Request::get("/api/users")).text(), "/users");
+/// ```
 pub fn strip_prefix(prefix: impl Into<String>, handler: impl Handler) -> impl Handler {
     StripPrefix { prefix: prefix.into(), handler }
+}
+
+/// Serves requests through `handler` with their bodies limited to `limit` bytes; net/http's `MaxBytesHandler`.
+///
+/// As [`Request::max_bytes`]: reading beyond it fails, and when the handler passes that on by `?`, the client gets a
+/// `413`.
+///
+/// ```
+/// # use std::io::Write;
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, max_bytes_handler};
+/// let echo = |w: &mut ResponseWriter, r: &mut Request| Ok(w.write_all(&r.bytes()?)?);
+/// let limited = max_bytes_handler(echo, 5);
+/// let response = Recorder::serve(limited, Request::post("/").body("hello, world"));
+/// assert_eq!((response.status().as_u16(), response.header("connection")), (413, "close"));
+/// ```
+pub fn max_bytes_handler(handler: impl Handler, limit: u64) -> impl Handler {
+    move |w: &mut ResponseWriter, r: &mut Request| handler.serve_http(w, r.max_bytes(limit))
 }
 
 struct StripPrefix<H> {
@@ -79,7 +104,7 @@ impl<H: Handler> Handler for StripPrefix<H> {
         if self.prefix.is_empty() {
             return self.handler.serve_http(w, r);
         }
-        let Some(rest) = strip_escaped(r.escaped_path(), &self.prefix).map(str::to_owned) else {
+        let Some(rest) = strip_escaped(r.escaped_path(), &self.prefix) else {
             return not_found(w, r);
         };
         let before = r.rewrite_path(Some(rest));
@@ -89,18 +114,18 @@ impl<H: Handler> Handler for StripPrefix<H> {
     }
 }
 
-/// What follows `prefix` in an escaped path.
-fn strip_escaped<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    let mut rest = path;
-    for wanted in prefix.bytes() {
-        let width = if rest.starts_with('%') { 3 } else { 1 };
-        let (head, tail) = rest.split_at_checked(width)?;
-        if unescape_path(head.as_bytes()) != [wanted].as_slice() || width == 3 && wanted == b'/' {
-            return None;
-        }
-        rest = tail;
+/// What follows `prefix` in an escaped path, escaped again.
+///
+/// As in net/http, the prefix is compared with the decoded path, and with the escaped one where that is not what the
+/// decoded one would be escaped to (`RawPath`).
+fn strip_escaped(path: &str, prefix: &str) -> Option<String> {
+    let decoded = unescape_path(path.as_bytes());
+    let rest = decoded.strip_prefix(prefix.as_bytes())?;
+    if escape_path(&decoded) == path {
+        return Some(escape_path(rest));
     }
-    Some(rest)
+    let raw = path.strip_prefix(prefix)?;
+    Some(if *unescape_path(raw.as_bytes()) == *rest { raw.to_owned() } else { escape_path(rest) })
 }
 
 /// Whether net/url sees neither scheme nor host in `url`, and no mistake either.

@@ -49,7 +49,10 @@
 
 mod body;
 mod buffer;
+mod content;
 mod cookie;
+mod cross_origin;
+mod dates;
 mod error;
 mod escape;
 mod exchange;
@@ -57,11 +60,13 @@ mod fields;
 mod form;
 mod handler;
 mod header_text;
+mod held;
 mod helpers;
 #[cfg(target_family = "wasm")]
 mod logger;
 mod media_type;
 mod multipart;
+mod multipart_form;
 mod mux;
 #[cfg(not(target_family = "wasm"))]
 mod recorder;
@@ -72,15 +77,19 @@ mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 mod test_request;
+mod timeout;
 mod values;
 
+pub use content::serve_content;
 pub use cookie::{Cookie, SameSite};
+pub use cross_origin::{CrossOriginError, CrossOriginProtection, OriginError, Protected};
 pub use error::{BodyError, Error, Result};
 pub use handler::Handler;
-pub use helpers::{error, not_found, redirect, strip_prefix};
+pub use helpers::{error, max_bytes_handler, not_found, redirect, strip_prefix};
 pub use http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use log;
 pub use multipart::{Multipart, Part};
+pub use multipart_form::{FormFile, MultipartForm};
 pub use mux::{PatternError, ServeMux};
 #[cfg(not(target_family = "wasm"))]
 pub use recorder::Recorder;
@@ -89,6 +98,7 @@ pub use response::ResponseWriter;
 pub use sniff::detect_content_type;
 #[cfg(not(target_family = "wasm"))]
 pub use test_request::TestRequest;
+pub use timeout::{TimeoutHandler, timeout_handler};
 pub use values::Values;
 
 /// Makes a function the handler of this module; net/http's `http.HandleFunc`.

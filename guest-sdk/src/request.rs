@@ -16,6 +16,7 @@ use crate::{
     exchange::{Exchange, HEAD_INLINE_BYTES, Link},
     fields,
     form::Form,
+    timeout::Armed,
     values::Values,
 };
 
@@ -40,6 +41,8 @@ pub struct Request {
     /// What an inner mux has matched; it hides what the host has matched.
     inner_match: Option<InnerMatch>,
     set_values: Vec<PathValue>,
+    /// The time limit that a `timeout_handler` has set.
+    pub(crate) armed: Option<Armed>,
 }
 
 /// The pattern that an inner mux has found, and its wildcards.
@@ -65,6 +68,7 @@ impl Request {
             decoded_path: OnceCell::new(),
             inner_match: None,
             set_values: Vec::new(),
+            armed: None,
         }
     }
 
@@ -194,10 +198,18 @@ impl Request {
         text(self.view().request_id())
     }
 
+    /// The subject of the certificate that the client has shown and the host has verified, as an RFC 4514 name
+    /// (`CN=Ann,O=Example`); net/http's `TLS.PeerCertificates[0].Subject`. `None` without one.
+    #[must_use]
+    pub fn client_subject(&self) -> Option<&str> {
+        Some(text(self.view().client_subject())).filter(|subject| !subject.is_empty())
+    }
+
     /// When the request's time is up; `Context().Deadline()`. The host ends the handler then.
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.view().deadline_ms())
+        let deadline = UNIX_EPOCH + Duration::from_millis(self.view().deadline_ms());
+        self.limit_left().map_or(deadline, |left| deadline.min(SystemTime::now() + left))
     }
 
     /// The time left until [`deadline`](Self::deadline).

@@ -35,20 +35,23 @@ pub(crate) const BUFFER_BYTES: usize = 2048;
 /// Writing fails when the client is gone (`BrokenPipe`), for statuses without a body, and beyond a declared
 /// `Content-Length`; see [`BodyError`]. The host holds at most 64 KiB that the client has not taken, then writes wait.
 pub struct ResponseWriter {
-    link: Link,
-    is_head_request: bool,
-    headers: HeaderMap,
+    pub(crate) link: Link,
+    pub(crate) is_head_request: bool,
+    pub(crate) headers: HeaderMap,
     /// The headers as they were when the head was fixed, if they were changed since.
     snapshot: Option<HeaderMap>,
     /// Trailers whose names were not announced.
-    trailers: HeaderMap,
+    pub(crate) trailers: HeaderMap,
     head: Option<Head>,
     is_started: bool,
     /// Body bytes the handler wrote, sent or not.
     written: u64,
-    /// The handler tried to write more than it had declared: the connection is not to be trusted with another response.
-    is_overrun: bool,
+    /// The connection is not to carry another response: the handler tried to write more than it had declared, or to read
+    /// more than it is allowed.
+    pub(crate) is_last: bool,
     buffer: Bytes<BUFFER_BYTES>,
+    /// Where the body goes instead, when this reply is kept until it is whole; see `hold`.
+    pub(crate) held: Option<Vec<u8>>,
     /// The error of the first failed write; every later write fails with it, too.
     broken: Option<BodyError>,
 }
@@ -64,8 +67,9 @@ impl ResponseWriter {
             head: None,
             is_started: false,
             written: 0,
-            is_overrun: false,
+            is_last: false,
             buffer: Bytes::new(),
+            held: None,
             broken: None,
         }
     }
@@ -149,6 +153,9 @@ impl ResponseWriter {
     }
 
     fn offer_interim(&mut self, status: StatusCode) {
+        if self.held.is_some() {
+            return;
+        }
         let mut block = FieldBlock::new();
         fields::visit(&self.headers, &mut |name, value| {
             if name != b"content-length" && name != b"transfer-encoding" {
@@ -160,12 +167,14 @@ impl ResponseWriter {
         }
     }
 
+    #[inline(never)] // it is called from several places, and size counts
     fn new_head(&self, status: StatusCode) -> Head {
         Head::new(status, &self.headers, !self.trailers.is_empty())
     }
 
     /// The head, fixed now with `200` if it was not before.
-    fn fixed_head(&mut self) -> Head {
+    #[inline(never)]
+    pub(crate) fn fixed_head(&mut self) -> Head {
         let head = self.head.unwrap_or_else(|| self.new_head(StatusCode::OK));
         *self.head.insert(head)
     }
@@ -182,7 +191,7 @@ impl ResponseWriter {
         }
         let total = written.saturating_add(count as u64);
         if head.declared_length().is_some_and(|length| total > length) {
-            self.is_overrun = true;
+            self.is_last = true;
             return Err(BodyError::ContentLength); // nothing of it is sent, as in net/http
         }
         self.written = total;
@@ -242,7 +251,12 @@ impl ResponseWriter {
     }
 
     /// The fields of the head, with what is added to the handler's.
-    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<&str>) -> FieldBlock {
+    pub(crate) fn head_block(
+        &self,
+        head: Head,
+        content_type: Option<&str>,
+        content_length: Option<&str>,
+    ) -> FieldBlock {
         let mut block = FieldBlock::new();
         let headers = self.snapshot.as_ref().unwrap_or(&self.headers);
         fields::visit(headers, &mut |name, value| {
@@ -250,7 +264,7 @@ impl ResponseWriter {
                 block.push(name, value);
             }
         });
-        let close = self.is_overrun.then_some("close");
+        let close = self.is_last.then_some("close");
         let added =
             [("content-length", content_length), ("content-type", content_type), ("connection", close)];
         for (name, value) in added {
@@ -300,6 +314,9 @@ impl ResponseWriter {
         let mut block = FieldBlock::new();
         block.push(b"content-type", b"text/plain; charset=utf-8");
         block.push(b"x-content-type-options", b"nosniff");
+        if self.is_last {
+            block.push(b"connection", b"close");
+        }
         let answered = self.link.respond(error.status().as_u16(), block.finish(), text.as_bytes());
         if answered.is_err() {
             self.link.break_off();
@@ -309,12 +326,11 @@ impl ResponseWriter {
     /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
     fn fits_in_one_piece(&mut self) -> bool {
         let head = self.fixed_head();
-        let is_whole = match head.declared_length() {
+        match head.declared_length() {
             // A body that is too short goes out as a stream, so that the host notices and breaks it off.
             Some(length) => length == self.written || self.is_head_request,
             None => head.allows_automatic_length(),
-        };
-        is_whole
+        }
     }
 
     fn respond(&mut self) -> Result<(), BodyError> {
@@ -378,6 +394,10 @@ impl ResponseWriter {
 impl Write for ResponseWriter {
     /// Takes all of `data`: into the buffer, or to the host when there is more than fits.
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if let Some(held) = self.write_held() {
+            held.extend_from_slice(data);
+            return Ok(data.len());
+        }
         self.admit(data.len())?;
         self.put(data)?;
         Ok(data.len())
@@ -385,6 +405,9 @@ impl Write for ResponseWriter {
 
     /// Sends the head and everything written so far to the client; net/http's `Flush`.
     fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_some() {
+            return Ok(());
+        }
         self.broken.map_or(Ok(()), Err)?;
         self.send_buffer()?;
         let flushed = self.start(None).and_then(|()| self.link.response_flush());

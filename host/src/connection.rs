@@ -1,31 +1,25 @@
 //! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 
 use self::handshake::handshake;
-use self::socket::Socket;
+pub(crate) use self::http1::HEADERS_MAX;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
 use crate::drain::{Guard, Phase};
 use crate::guest::Peer;
 use crate::listener::Stream;
-use crate::stall::StallLimit;
 use crate::tls::Tls;
 
 mod handshake;
 mod http1;
 mod http2;
 mod socket;
-
-/// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
-pub(crate) const HEADERS_MAX: usize = 500;
 
 /// What all connections of one server share.
 #[derive(Debug)]
@@ -42,15 +36,24 @@ impl Connections {
 
     /// Serves one connection to its end.
     pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
-        let accepted = match &self.tls {
+        let connected = match &self.tls {
             None => Some((stream, peer)),
             Some(tls) => {
                 let timeout = self.config.tls_handshake_timeout;
                 handshake(tls, stream, peer, timeout, &mut guard).await
             }
         };
-        let Some((mut stream, peer)) = accepted else { return };
+<<<<<<< HEAD
+        let Some((mut stream, peer)) = connected else { return };
+        let ready = Instant::now();
         let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
+        if first.starts_with(http2::PREFACE) {
+            http2::serve(self, stream, first.freeze(), peer, guard).await;
+        } else {
+            http1::serve(self, stream, first, ready, peer, guard).await;
+=======
+        let Some((mut stream, peer)) = accepted else { return };
+        let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
         let is_h2 = first.starts_with(http2::PREFACE);
         let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
         let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
@@ -75,16 +78,21 @@ impl Connections {
         if let Err(error) = ended {
             // Resets, broken requests and broken-off responses: the request's own line says what matters.
             tracing::debug!("connection ended: {}", crate::error::chain(&error));
+>>>>>>> tls
         }
     }
 
     /// Reads until it is clear which protocol the client speaks; `None` when it never says.
-    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<Bytes> {
+<<<<<<< HEAD
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<BytesMut> {
+=======
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard, remote: &str) -> Option<Bytes> {
+>>>>>>> tls
         let mut first = BytesMut::with_capacity(4096);
         let read = async {
             loop {
                 if stream.read_buf(&mut first).await.ok()? == 0 {
-                    return None;
+                    return (!first.is_empty()).then_some(());
                 }
                 let seen = first.len().min(http2::PREFACE.len());
                 if first[..seen] != http2::PREFACE[..seen] || seen == http2::PREFACE.len() {
@@ -93,10 +101,16 @@ impl Connections {
             }
         };
         tokio::select! {
-            read = within(self.config.read_header_timeout, read) => read??,
+            read = within(self.config.read_header_timeout, read) => match read {
+                Some(read) => read?,
+                None => {
+                    tracing::debug!(remote, "connection closed: no request for `read_header_timeout`");
+                    return None;
+                }
+            },
             () = guard.reached(Phase::Draining) => return None,
         }
-        Some(first.freeze())
+        Some(first)
     }
 }
 

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use http::header::HOST;
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming as HyperBody;
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
-use crate::guest::{Incoming, Peer, RequestBody};
+use crate::guest::{Incoming, NetworkBody, Peer, RequestBody};
 use crate::handler::Handler;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
@@ -50,7 +49,7 @@ impl Dispatcher {
         &self,
         server: &str,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         begun: Begun,
     ) -> Response<Recorded> {
         let Begun { id, mut record } = begun;
@@ -66,7 +65,7 @@ impl Dispatcher {
         &self,
         server: &str,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         id: &RequestId,
     ) -> (Response<Body>, Option<Route>) {
         let (parts, body) = request.into_parts();
@@ -98,7 +97,7 @@ impl Dispatcher {
             }
             Handler::Guest(guest) => {
                 let authority = authority.to_owned();
-                let body = RequestBody::incoming(body);
+                let body = RequestBody::network(body);
                 let (route, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
                 Arc::clone(guest).serve(Incoming { parts, authority, body, route, values, id, peer }).await
             }

@@ -181,6 +181,7 @@ impl Stream {
             tls: None,
             guard: None,
             stall: None,
+            link: None,
         };
         Ok((Self::Tcp(stream), peer))
     }
@@ -195,6 +196,7 @@ impl Stream {
                 tls: None,
                 guard: None,
                 stall: None,
+                link: None,
             },
         )
     }

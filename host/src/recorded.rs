@@ -47,6 +47,11 @@ impl Recorded {
         Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: peer }
     }
 
+    /// Whether all of it is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.body.is_whole()
+    }
+
     fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {
         if let Some(stall) = &self.stall {
             stall.asked(polled.is_ready());

@@ -120,16 +120,17 @@ async fn accept(listener: Listener, connections: Arc<Connections>, door: Door, m
     loop {
         let next = async {
             let (stream, peer) = listener.accept().await;
-            (Arc::clone(&door.permits).acquire_owned().await, stream, peer)
+            let Some(counted) = door.peers.enter(&peer.remote) else {
+                tracing::debug!(remote = peer.remote, "connection closed: `max_connections_per_peer`");
+                return None;
+            };
+            Some((Arc::clone(&door.permits).acquire_owned().await, counted, stream, peer))
         };
-        let (permit, stream, peer) = tokio::select! {
+        let next = tokio::select! {
             next = next => next,
             () = guard.reached(Phase::Draining) => return,
         };
-        let Some(counted) = door.peers.enter(&peer.remote) else {
-            tracing::debug!(remote = peer.remote, "connection closed: `max_connections_per_peer`");
-            continue;
-        };
+        let Some((permit, counted, stream, peer)) = next else { continue };
         let connection = Arc::clone(&connections).serve(stream, peer, guard.clone());
         tokio::spawn(async move {
             connection.await;

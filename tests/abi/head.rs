@@ -7,7 +7,7 @@ use super::{Call, caller};
 use crate::support::Server;
 use crate::support::http2;
 
-const FIXED_SIZE: usize = 136;
+const FIXED_SIZE: usize = 144;
 /// More than any head here needs.
 const ENOUGH: u32 = 16_384;
 

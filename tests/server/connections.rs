@@ -107,7 +107,7 @@ fn heads_that_are_too_large() {
         (response.status, conn.is_closed())
     };
     assert_eq!(with(&format!("X-Long: {}\r\nConnection: close", "a".repeat(10_000))), (200, true));
-    assert_eq!(with(&format!("X-Long: {}", "a".repeat(20_000))), (431, true));
+    assert_eq!(with(&format!("X-Long: {}", "a".repeat(25_000))), (431, true));
     let many = |count: usize| vec!["X-Many: 1"; count].join("\r\n");
     assert_eq!(with(&format!("{}\r\nConnection: close", many(400))), (200, true));
     assert_eq!(with(&many(600)), (431, true));
@@ -116,8 +116,9 @@ fn heads_that_are_too_large() {
 
 #[test]
 fn heads_that_are_too_slow() {
-    let site =
-        Site::new("[server]\nread_header_timeout = \"300ms\"\n[routes]\n\"/\" = { respond = \"ok\" }\n");
+    let site = Site::new(
+        "[server]\nread_header_timeout = \"300ms\"\nidle_timeout = \"300ms\"\n[routes]\n\"/\" = { respond = \"ok\" }\n",
+    );
     let server = site.serve();
     for beginning in
         ["", "P", "PRI * HTTP/2.0\r\n\r\n", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: x\r\nX-"]
@@ -126,7 +127,8 @@ fn heads_that_are_too_slow() {
         conn.send(beginning);
         let answer = conn.rest();
         let text = String::from_utf8_lossy(&answer);
-        assert!(answer.is_empty() || text.starts_with("HTTP/1.1 408"), "{beginning:?}: {text}");
+        // As net/http has it: an answer where the line at which it stops could not become one.
+        assert!(answer.is_empty() || text.starts_with("HTTP/1.1 400"), "{beginning:?}: {text}");
     }
     // Waiting for the next request is timed as well.
     let mut conn = server.connect();

@@ -86,6 +86,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         tls: None,
         guard: None,
         stall: None,
+        link: None,
     });
     Ok(Incoming {
         parts,

@@ -39,11 +39,11 @@ pub(super) fn read(server: &Table<'_>, folder: &Path, problems: &Problems) -> Op
         problems.add(ProblemKind::MissingKey, &entries.span, message);
     }
     let listed = table.tables("certificates");
-    if let Some(listed) = &listed
-        && listed.is_empty()
+    if let Some(value) = table.value("certificates")
+        && value.get_ref().as_array().is_some_and(|list| list.is_empty())
     {
-        let span = table.value("certificates").map_or(entries.span.clone(), toml::Spanned::span);
-        table.bad_value(&span, "`certificates` is empty; name at least one { cert = \"…\", key = \"…\" }");
+        let message = "`certificates` is empty; name at least one { cert = \"…\", key = \"…\" }";
+        table.bad_value(&value.span(), message);
     }
     let certificates: Vec<_> = listed
         .into_iter()

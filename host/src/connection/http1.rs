@@ -1,43 +1,150 @@
-//! HTTP/1.1 on one connection: hyper's settings, and the way down.
+//! HTTP/1.1 and HTTP/1.0 on one connection: hyper speaks it, the gate below and `settle` above make it net/http's.
 
-use std::pin::pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
 
+use bytes::BytesMut;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
+use hyper::service::service_fn;
 use hyper_util::server::graceful::GracefulConnection;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
-use super::HEADERS_MAX;
-use crate::config::ServerConfig;
+use self::clock::Clocks;
+use self::gate::Gate;
+pub(crate) use self::head::HEADERS_MAX;
+use self::link::Link;
+use self::settle::{Facts, SettledBody, settle};
+use self::shared::Shared;
+use super::Connections;
 use crate::drain::{Guard, Phase};
+use crate::guest::{NetworkBody, Peer, RawTarget};
 
-/// Smallest read buffer that hyper takes.
-const BUFFER_BYTES_MIN: usize = 8192;
+mod chunks;
+mod clock;
+mod gate;
+mod head;
+mod link;
+mod outbound;
+mod refusal;
+mod settle;
+mod shared;
 
-/// How hyper speaks HTTP/1.1 with the clients of a server.
-pub(super) fn builder(config: &ServerConfig) -> http1::Builder {
+/// What hyper may hold of a head: more than the gate lets through.
+const HEAD_BYTES_BEYOND: usize = 8 * 1024;
+
+/// Serves a connection that was ready for HTTP at `ready`, and of which `first` was read already.
+pub(super) async fn serve<S>(
+    server: Arc<Connections>,
+    stream: S,
+    first: BytesMut,
+    ready: Instant,
+    peer: Peer,
+    guard: Guard,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let link = Link::default();
+    let peer = Arc::new(Peer { link: Some(Arc::new(link.clone())), ..peer });
+    let header_bytes = server.config.max_header_bytes as usize;
+    let gate = Gate::new(stream, first, ready, link.clone(), Clocks::new(&server.config), header_bytes);
+    let gate = Shared::new(gate);
+    let service = service_fn(|request| answer(request, &link, &server, &peer));
+    let connection = builder(header_bytes).serve_connection(gate.clone(), service);
+    if drive(connection, &gate, &link, guard).await
+        && let Some(gate) = gate.into_inner()
+    {
+        gate.close().await;
+    }
+}
+
+fn builder(header_bytes: usize) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.read_header_timeout)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(config.max_header_bytes as usize)
-        // hyper takes no less; the header has its own limit above.
-        .max_buf_size((config.max_header_bytes as usize).max(BUFFER_BYTES_MIN));
+        // The gate notices who has gone, and knows whom a response still reaches.
+        .half_close(true)
+        .max_headers(HEADERS_MAX + 1)
+        .max_buf_size(header_bytes + HEAD_BYTES_BEYOND)
+        .title_case_headers(true);
     builder
 }
 
-/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
-pub(super) async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
+/// Passes one request on, as it was before the gate.
+fn answer<'c>(
+    request: Request<Incoming>,
+    link: &'c Link,
+    server: &'c Connections,
+    peer: &'c Arc<Peer>,
+) -> impl Future<Output = Result<Response<SettledBody>, Infallible>> + use<'c> {
+    let expected = link.take_expected();
+    let (mut parts, body) = request.into_parts();
+    if let Some(restored) = expected.restored {
+        (parts.method, parts.uri) = (restored.method, restored.uri);
+        parts.extensions.insert(RawTarget(restored.raw));
+    }
+    link.set_takes_interim(parts.version == Version::HTTP_11);
+    let facts = Facts {
+        version: parts.version,
+        is_head: parts.method == Method::HEAD,
+        expects_continue: expected.expects_continue,
+        keep_alive: expected.keep_alive,
+    };
+    let body = NetworkBody::new(body);
+    let request = Request::from_parts(parts, body.clone());
+    let begun = server.dispatcher.begin(peer, &request);
+    async move {
+        let response = server.dispatcher.call(&server.config.name, peer, request, begun).await;
+        Ok(settle(response, body, facts, link.clone()).await)
+    }
+}
+
+/// Runs a connection to its end; says whether it is worth closing in peace. When the drain begins it is closed as soon
+/// as it is idle, when time is up at once.
+async fn drive<S, C>(connection: C, gate: &Shared<S>, link: &Link, mut guard: Guard) -> bool
 where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
     C: GracefulConnection,
+    C::Error: std::error::Error + 'static,
 {
     let mut connection = pin!(connection);
     tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
+        is_open = watched(connection.as_mut(), gate) => return is_open,
+        () = guard.reached(Phase::Draining) => {}
+    }
+    // hyper would take a connection for idle on which a request is just arriving; that one is answered, as the last.
+    link.set_closing();
+    if !gate.lock().is_mid_head() {
+        connection.as_mut().graceful_shutdown();
     }
     tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = guard.reached(Phase::Closing) => Ok(()),
+        is_open = watched(connection, gate) => is_open,
+        () = guard.reached(Phase::Closing) => false,
     }
+}
+
+/// Polls a connection, and keeps an eye on its client while that has nothing to send.
+async fn watched<S, C>(mut connection: Pin<&mut C>, gate: &Shared<S>) -> bool
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    C: GracefulConnection,
+    C::Error: std::error::Error + 'static,
+{
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                // Broken-off requests and responses: the request's own line says what matters.
+                tracing::debug!("connection ended: {}", crate::error::chain(&error));
+            }
+            return Poll::Ready(true);
+        }
+        gate.lock().poll_watch(cx).map(|error| {
+            tracing::debug!("connection lost: {error}");
+            false
+        })
+    })
+    .await
 }

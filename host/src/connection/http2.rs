@@ -1,16 +1,24 @@
 //! HTTP/2 on one connection: hyper's settings, the clocks that HTTP/1.1 has elsewhere, and the way down.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 
+use super::Connections;
+use super::socket::Socket;
 use crate::config::ServerConfig;
 use crate::drain::{Guard, Phase};
-use crate::guest::Peer;
+use crate::guest::{NetworkBody, Peer};
+use crate::listener::Stream;
 use crate::stall::StallLimit;
 
 /// What an HTTP/2 client sends first (RFC 9113 section 3.4).
@@ -47,8 +55,32 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// A client without requests has twice this long to take its leave.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// Serves a connection of which `first` was read already.
+pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes, peer: Peer, guard: Guard) {
+    let config = &server.config;
+    let io = TokioIo::new(Socket::new(first, stream, config.stall_timeout));
+    let stall = StallLimit::new(config.stall_timeout);
+    let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: Some(stall.clone()), ..peer });
+    let service = {
+        let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
+        service_fn(move |request: Request<Incoming>| {
+            let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
+            let request = request.map(NetworkBody::new);
+            let begun = server.dispatcher.begin(&peer, &request);
+            async move {
+                Ok::<_, Infallible>(server.dispatcher.call(&server.config.name, &peer, request, begun).await)
+            }
+        })
+    };
+    let connection = builder(config).serve_connection(io, service);
+    if let Err(error) = drive(connection, config.idle_timeout, guard, peer, stall).await {
+        // Resets and broken-off responses: the request's own line says what matters.
+        tracing::debug!("connection ended: {}", crate::error::chain(&error));
+    }
+}
+
 /// How hyper speaks HTTP/2 with the clients of a server.
-pub(super) fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
+fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -62,13 +94,19 @@ pub(super) fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
         .max_frame_size(FRAME_BYTES_MAX)
         .header_table_size(HEADER_TABLE_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX));
+        .max_header_list_size(header_list_bytes(config.max_header_bytes));
     builder
+}
+
+/// What a header may take as HTTP/2 counts it, with 32 bytes more for each field: room for ten of them (Go:
+/// http2.serverConn.maxHeaderListSize).
+fn header_list_bytes(max_header_bytes: u64) -> u32 {
+    u32::try_from(max_header_bytes + 10 * 32).unwrap_or(u32::MAX)
 }
 
 /// Runs a connection, which needs clocks: for being idle, for the goodbye of a client that does not answer, and for
 /// streams that it does not let us send.
-pub(super) async fn drive<C>(
+async fn drive<C>(
     connection: C,
     idle_timeout: Option<Duration>,
     mut guard: Guard,
@@ -82,9 +120,11 @@ where
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = guard.reached(Phase::Draining) => {}
-        () = idle(&peer, idle_timeout) => {}
+        () = idle(&peer, idle_timeout) => {
+            tracing::debug!(remote = peer.remote, "connection closed: no request for `idle_timeout`");
+        }
         () = stall.reached() => {
-            tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
+            tracing::debug!(remote = peer.remote, "connection closed: a stream was not read for `stall_timeout`");
             return Ok(());
         }
     }

@@ -1,6 +1,7 @@
 //! The name of a client, as text.
 
 use rustls::pki_types::CertificateDer;
+use x509_parser::asn1_rs::ToDer as _;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, X509Certificate, X509Name};
 
@@ -25,7 +26,7 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
         (Ok(kind), Ok(value)) => format!("{kind}={}", escaped(value)),
         // Without a known name, or not text: the encoding itself (RFC 4514 section 2.4).
         _ => {
-            let bytes = attribute.attr_value().as_bytes();
+            let bytes = attribute.attr_value().to_der_vec().unwrap_or_default();
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{}=#{hex}", kind.to_id_string())
         }
