@@ -16,6 +16,5 @@ mod server; // listeners, connections, what the server answers by itself, the ac
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
+mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers
 mod wire; // cases that real net/http was asked, byte for byte
-mod tidy;
-mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers // house rules: directions of imports, sizes, words

@@ -43,51 +43,18 @@ impl Connections {
                 handshake(tls, stream, peer, timeout, &mut guard).await
             }
         };
-<<<<<<< HEAD
         let Some((mut stream, peer)) = connected else { return };
         let ready = Instant::now();
-        let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
+        let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
         if first.starts_with(http2::PREFACE) {
             http2::serve(self, stream, first.freeze(), peer, guard).await;
         } else {
             http1::serve(self, stream, first, ready, peer, guard).await;
-=======
-        let Some((mut stream, peer)) = accepted else { return };
-        let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
-        let is_h2 = first.starts_with(http2::PREFACE);
-        let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
-        let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
-        let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: stall.clone(), ..peer });
-        let service = {
-            let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
-            service_fn(move |request| {
-                let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
-                let begun = this.dispatcher.begin(&peer, &request);
-                async move {
-                    Ok::<_, Infallible>(this.dispatcher.call(&this.config.name, &peer, request, begun).await)
-                }
-            })
-        };
-        let ended = match stall {
-            Some(stall) => {
-                let connection = http2::builder(&self.config).serve_connection(io, service);
-                http2::drive(connection, self.config.idle_timeout, guard, peer, stall).await
-            }
-            None => http1::drive(http1::builder(&self.config).serve_connection(io, service), guard).await,
-        };
-        if let Err(error) = ended {
-            // Resets, broken requests and broken-off responses: the request's own line says what matters.
-            tracing::debug!("connection ended: {}", crate::error::chain(&error));
->>>>>>> tls
         }
     }
 
     /// Reads until it is clear which protocol the client speaks; `None` when it never says.
-<<<<<<< HEAD
-    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<BytesMut> {
-=======
-    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard, remote: &str) -> Option<Bytes> {
->>>>>>> tls
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard, remote: &str) -> Option<BytesMut> {
         let mut first = BytesMut::with_capacity(4096);
         let read = async {
             loop {

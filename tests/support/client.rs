@@ -51,6 +51,10 @@ impl Socket for StreamOwned<ClientConnection, TcpStream> {
     fn set_patience(&self, patience: Duration) {
         self.sock.set_read_timeout(Some(patience)).unwrap();
     }
+
+    fn reset_on_close(&self) {
+        self.sock.reset_on_close();
+    }
 }
 
 /// A connection, and what was read from it but not used.
