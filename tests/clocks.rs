@@ -154,6 +154,12 @@ fn up_to_three_bytes_leave_a_connection_idle() {
     assert_eq!(conn.rest(), b"", "silently");
     assert_took(started.elapsed(), ms(600));
     server.log.wait_for(&["idle_timeout"]);
+    // Nor are they one that is broken off.
+    let mut conn = server.connect();
+    assert_eq!(get(&mut conn, "text:x"), "x");
+    conn.send("GET");
+    conn.finish();
+    assert_eq!(conn.rest(), b"", "silently");
 }
 
 #[test]
