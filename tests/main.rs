@@ -4,6 +4,7 @@
 mod abi; // every import of `wasmux:http/1` and `wasmux:log/1`, used well and badly
 mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
+mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so
 mod config; // routes.toml: every mistake, and the cases that real Go made
 mod drain; // signals: what finishes, what is closed, what is cut
 mod examples; // every example over the wire

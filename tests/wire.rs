@@ -13,21 +13,19 @@ mod player;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use case::{Case, Class, Outcome};
 
-use crate::support::guests::root;
-use crate::support::{Server, Site};
+use crate::support::guests::puppet_site;
 
 const CASES: &str = include_str!("conformance/wire-cases.jsonl");
 
 /// Connections at a time.
 const PLAYERS: usize = 8;
 
-/// How often a case that measures time is played; a busy machine can only make it fail.
-const TRIES: usize = 3;
+/// A case that measures time may fail once, on a machine that is busy; then it must pass so many times in a row.
+const PASSES: usize = 2;
 
 /// All cases.
 fn cases() -> Vec<Case> {
@@ -62,37 +60,6 @@ fn agrees_on_the_write_clock() {
     play("write", "write_timeout = \"500ms\"");
 }
 
-/// A server that runs the puppet, with these lines in `[server]`.
-fn serve(settings: &str) -> Server {
-    let folder = root().join("tests/guests/puppet");
-    let routes = format!(
-        r#"
-        [server]
-        {settings}
-        [handlers]
-        puppet = {{ wasm = {folder:?} }}
-        [routes]
-        "/puppet" = "puppet"
-        "/puppet/{{rest...}}" = "puppet"
-        "/secret" = "puppet"
-        "/probe" = "puppet"
-        "/tree/" = "puppet"
-        "GET /only-get" = "puppet"
-        "POST /only-post" = "puppet"
-        "example.test/hosted" = "puppet"
-        "#
-    );
-    let site = Site::new(&routes);
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let built = site.run(&["build"]);
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    });
-    let server = site.serve();
-    assert_eq!(server.get("/probe").text(), "ok\n", "the puppet is warm");
-    server
-}
-
 struct Verdict<'c> {
     case: &'c Case,
     problems: Vec<String>,
@@ -101,7 +68,8 @@ struct Verdict<'c> {
 
 /// Plays all cases of a profile; fails if one fails that must not.
 fn play(profile: &str, settings: &str) {
-    let server = serve(settings);
+    let server = puppet_site(settings).serve();
+    assert_eq!(server.get("/probe").text(), "ok\n", "it is compiled before a clock counts");
     let mut cases = cases();
     cases.retain(|case| case.profile == profile);
     assert!(!cases.is_empty(), "no case of profile {profile}");
@@ -134,15 +102,20 @@ fn play_all(cases: &[Case], address: SocketAddr) -> Vec<Verdict<'_>> {
 }
 
 fn play_one(case: &Case, address: SocketAddr) -> Verdict<'_> {
-    let mut tries = if case.measures_time() { TRIES } else { 1 };
-    loop {
+    let play = || {
         let (came, raw) = player::play(case, address);
-        let problems = judge::judge(case, &came, &raw);
-        tries -= 1;
-        if tries == 0 || problems.is_empty() || !judge::forbidden(case, &raw).is_empty() {
-            return Verdict { case, problems, came };
+        (judge::forbidden(case, &raw).is_empty(), judge::judge(case, &came, &raw), came)
+    };
+    let (may_be_late, mut problems, mut came) = play();
+    if !problems.is_empty() && may_be_late && case.measures_time() {
+        for _ in 0..PASSES {
+            (_, problems, came) = play();
+            if !problems.is_empty() {
+                break;
+            }
         }
     }
+    Verdict { case, problems, came }
 }
 
 /// How many cases came out as wanted, and each that did not, with what differs and what came.

@@ -279,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             if self.has_ended {
-                self.end(torn(&self.received, true));
+                self.end(self.torn(true));
                 return Poll::Ready(Ok(()));
             }
             let (deadline, reason) = self.head_deadline();
@@ -287,12 +287,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     tracing::debug!(reason, "connection closed");
-                    self.end(torn(&self.received, false));
+                    self.end(self.torn(false));
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// What is answered to what stops before the end of a head; nothing while no request has begun.
+    fn torn(&self, at_end: bool) -> Option<Refusal> {
+        self.begun.and_then(|_| torn(&self.received, at_end))
     }
 
     /// Behind a POST, old clients send an empty line that they do not count (RFC 9112 section 2.2).
