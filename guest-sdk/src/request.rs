@@ -209,7 +209,8 @@ impl Request {
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
         let deadline = UNIX_EPOCH + Duration::from_millis(self.view().deadline_ms());
-        self.limit_left().map_or(deadline, |left| deadline.min(SystemTime::now() + left))
+        let limit = self.limit_left().and_then(|left| SystemTime::now().checked_add(left));
+        limit.map_or(deadline, |limit| deadline.min(limit))
     }
 
     /// The time left until [`deadline`](Self::deadline).

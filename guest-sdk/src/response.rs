@@ -257,8 +257,9 @@ impl ResponseWriter {
     }
 
     /// The fields of the head, with what is added to the handler's.
-    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<&str>) -> FieldBlock {
+    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<u64>) -> FieldBlock {
         let mut block = FieldBlock::new();
+        let length = head.declared_length().or(content_length).map(|length| length.to_string());
         let headers = self.snapshot.as_ref().unwrap_or(&self.headers);
         fields::visit(headers, &mut |name, value| {
             if head.sends(name) {
@@ -267,7 +268,7 @@ impl ResponseWriter {
         });
         let close = self.is_last.then_some("close");
         let added =
-            [("content-length", content_length), ("content-type", content_type), ("connection", close)];
+            [("content-length", length.as_deref()), ("content-type", content_type), ("connection", close)];
         for (name, value) in added {
             if let Some(value) = value {
                 block.push(name.as_bytes(), value.as_bytes());

@@ -92,6 +92,7 @@ fn a_full_request() {
     assert_eq!(head.text(96), server.address().to_string(), "local_addr");
     assert_eq!(head.text(104), "POST /call/{script}/{name}/{rest...}");
     assert_eq!(head.text(112), "abc.1");
+    assert_eq!(head.text(136), "", "client_subject, without a certificate");
     let values = head.fields(120);
     let names: Vec<_> = values.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["script", "name", "rest"]);

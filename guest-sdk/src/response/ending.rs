@@ -73,8 +73,8 @@ impl ResponseWriter {
         let content_type = self.guess_type(body);
         // HEAD promises the length that GET would have, if the handler wrote anything.
         let needs_length = self.is_head_request && head.declared_length().is_none() && !body.is_empty();
-        let length = needs_length.then(|| body.len().to_string());
-        let mut block = self.head_block(head, content_type, length.as_deref());
+        let length = needs_length.then_some(body.len() as u64);
+        let mut block = self.head_block(head, content_type, length);
         let given = self.link.respond(head.status.as_u16(), block.finish(), body);
         self.keep(given)
     }

@@ -61,6 +61,8 @@ fn header_values_cannot_split_the_response() {
 fn an_unusable_length_is_dropped() {
     let response = get("cl:abc,text:body");
     assert!(field(&response, "content-length").is_empty() && response.is_streamed());
+    let response = get("hdr:Content-Length:%2b4,hdr:Content-Length:9,text:body");
+    assert_eq!((field(&response, "content-length"), response.text()), (vec!["4".to_owned()], "body"));
     let response = get("cl:5,write:5,write:5");
     assert_eq!((response.text(), response.header("connection")), ("abcde", "close"));
     assert!(get("cl:10,write:4").is_broken_off());
