@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -37,11 +37,12 @@ impl Activity {
         Busy(Arc::clone(self))
     }
 
-    /// Since when no request is under way, in milliseconds of this program's life; `None` when one is.
+    /// For how long no request has been under way; `None` when one is.
     #[must_use]
-    pub fn idle_since_ms(&self) -> Option<u64> {
+    pub fn idle_for(&self) -> Option<Duration> {
         let is_idle = self.requests.load(Ordering::Acquire) == 0;
-        is_idle.then(|| self.idle_since_ms.load(Ordering::Relaxed))
+        let since = self.idle_since_ms.load(Ordering::Relaxed);
+        is_idle.then(|| Duration::from_millis(now_ms().saturating_sub(since)))
     }
 
     /// Asks the connection to end, if it is still without a request when it hears of it.

@@ -103,32 +103,13 @@ impl Reloader {
         self.in_force.store(Arc::new(deployment));
         self.number += 1;
         tracing::info!("reloaded: {}, deployment {}", config.summary(), self.number);
-        let fixed = self.fixed_differences(config);
+        let (process, servers) = &self.running;
+        let fixed = config.fixed_differences(process, servers);
         if !fixed.is_empty() {
             tracing::warn!(
-                "{}: changed, but a reload does not change it: restart, or upgrade with SIGUSR2",
+                "changed, but a reload does not change it: {}; restart, or upgrade with SIGUSR2",
                 fixed.join(", ")
             );
         }
-    }
-
-    /// What has changed and stays as it was, as the file calls it.
-    fn fixed_differences(&self, config: &Config) -> Vec<String> {
-        let (process, servers) = &self.running;
-        let keys = process.fixed_differences(&config.process);
-        let mut fixed: Vec<_> = keys.iter().map(|key| format!("`{key}` of [server]")).collect();
-        for server in servers {
-            let title = server.title();
-            match config.servers.iter().find(|other| other.name == server.name) {
-                Some(other) => {
-                    let keys = server.fixed_differences(other);
-                    fixed.extend(keys.iter().map(|key| format!("`{key}` of {title}")));
-                }
-                None => fixed.push(title),
-            }
-        }
-        let is_new = |server: &&ServerConfig| servers.iter().all(|other| other.name != server.name);
-        fixed.extend(config.servers.iter().filter(is_new).map(ServerConfig::title));
-        fixed
     }
 }

@@ -166,15 +166,37 @@ fn smuggling_is_refused() {
 }
 
 #[test]
-fn beyond_max_connections_clients_wait() {
-    let site = Site::new("[server]\nmax_connections = 1\n[routes]\n\"/\" = { respond = \"ok\" }\n");
-    let server = site.serve();
+fn beyond_max_connections_busy_ones_are_waited_for() {
+    let server = Site::new(
+        "[server]\nmax_connections = 1\n[handlers]\nsleep = { wasm = \"sleep.wat\" }\n\
+         [routes]\n\"/\" = { respond = \"ok\" }\n\"/sleep/{ms}\" = \"sleep\"\n",
+    );
+    let server = server.guest("sleep").serve();
     let mut first = server.connect();
-    first.request("GET", "/", &[], b"");
-    assert_eq!(first.response().status, 200);
+    first.request("GET", "/sleep/20000", &[], b"");
     let mut second = server.connect();
     second.request("GET", "/", &[], b"");
-    assert!(!second.answers_within(Duration::from_millis(300)), "the first connection is still open");
-    drop(first);
+    assert!(!second.answers_within(Duration::from_millis(800)), "the first connection is at work");
+    first.reset();
     assert_eq!(second.response().status, 200);
+}
+
+#[test]
+fn beyond_max_connections_idle_ones_make_room() {
+    let site = Site::new("[server]\nmax_connections = 2\n[routes]\n\"/\" = { respond = \"ok\" }\n");
+    let server = site.log_level("debug").serve();
+    let open = || {
+        let mut conn = server.connect();
+        conn.request("GET", "/", &[], b"");
+        assert_eq!(conn.response().status, 200);
+        conn
+    };
+    let (mut first, mut second) = (open(), open());
+    let mut third = open();
+    server.log.wait_for(&["connection closed: idle", "`max_connections`"]);
+    assert!(first.is_closed(), "it was idle for longest");
+    for conn in [&mut second, &mut third] {
+        conn.request("GET", "/", &[], b"");
+        assert_eq!(conn.response().status, 200, "the others are not concerned");
+    }
 }

@@ -115,15 +115,15 @@ fn the_command_line_moves_the_first_only() {
 
 #[test]
 fn one_peer_cannot_have_all_connections() {
-    let routes = "[server]\nlisten = [\"127.0.0.1:0\", \"unix:web.sock\"]\nmax_connections_per_peer = 2\n[servers.other]\nlisten = \"127.0.0.1:0\"\n[routes]\n\"/\" = { respond = \"ok\" }\n";
-    let server = Site::new(routes).listeners(3).log_level("debug").serve();
+    let routes = "[server]\nlisten = [\"127.0.0.1:0\", \"unix:web.sock\"]\nmax_connections_per_peer = 2\n[servers.other]\nlisten = \"127.0.0.1:0\"\n[handlers]\nsleep = { wasm = \"sleep.wat\" }\n[routes]\n\"/sleep/{ms}\" = \"sleep\"\n\"/\" = { respond = \"ok\" }\n";
+    let server = Site::new(routes).guest("sleep").listeners(3).log_level("debug").serve();
     let [first, other] = server.addresses()[..] else { panic!("{:?}", server.urls()) };
     let ask = |conn: &mut Conn| {
         conn.request("GET", "/", &[], b"");
         conn.response().status
     };
     let mut open = [first, other].map(Conn::tcp);
-    open.iter_mut().for_each(|conn| assert_eq!(ask(conn), 200));
+    open.iter_mut().for_each(|conn| conn.request("GET", "/sleep/1500", &[], b""));
     for address in [first, other] {
         assert!(Conn::tcp(address).rest().is_empty(), "the count is of all servers");
     }
@@ -131,7 +131,7 @@ fn one_peer_cannot_have_all_connections() {
     for _ in 0..3 {
         assert_eq!(ask(&mut Conn::unix(&server.site.path("web.sock"))), 200, "not counted");
     }
-    open.iter_mut().for_each(|conn| assert_eq!(ask(conn), 200));
+    open.iter_mut().for_each(|conn| assert_eq!(conn.response().status, 200));
 }
 
 /// The two deployments of the README's section on HTTPS, put together as it says.

@@ -60,36 +60,6 @@ impl Default for ProcessConfig {
     }
 }
 
-impl ProcessConfig {
-    /// The keys whose values differ in `other`, of those that a running process cannot change.
-    #[must_use]
-    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        // Field by field, so that a new one is not forgotten. `cache` is looked at by each reload.
-        let Self {
-            threads,
-            access_log,
-            shutdown_timeout,
-            upgrade_timeout,
-            max_connections,
-            max_connections_per_peer,
-            instances,
-            cache: _,
-            admin,
-        } = self;
-        let same = [
-            ("threads", *threads == other.threads),
-            ("access_log", *access_log == other.access_log),
-            ("shutdown_timeout", *shutdown_timeout == other.shutdown_timeout),
-            ("upgrade_timeout", *upgrade_timeout == other.upgrade_timeout),
-            ("max_connections", *max_connections == other.max_connections),
-            ("max_connections_per_peer", *max_connections_per_peer == other.max_connections_per_peer),
-            ("instances", *instances == other.instances),
-            ("admin", *admin == other.admin),
-        ];
-        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
-    }
-}
-
 /// `$XDG_CACHE_HOME/wasmux`, else `~/.cache/wasmux` (XDG Base Directory Specification).
 fn default_cache() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());

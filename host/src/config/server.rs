@@ -62,45 +62,6 @@ impl Default for ServerConfig {
     }
 }
 
-impl ServerConfig {
-    /// How the file calls it.
-    #[must_use]
-    pub fn title(&self) -> String {
-        title(&self.name)
-    }
-
-    /// The keys whose values differ in `other`, all of which a running server cannot change; its routes it can.
-    #[must_use]
-    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        // Field by field, so that a new one is not forgotten.
-        let Self {
-            name: _,
-            listen,
-            tls,
-            read_header_timeout,
-            read_timeout,
-            write_timeout,
-            idle_timeout,
-            tls_handshake_timeout,
-            stall_timeout,
-            max_header_bytes,
-            routes: _,
-        } = self;
-        let same = [
-            ("listen", *listen == other.listen),
-            ("tls", *tls == other.tls),
-            ("read_header_timeout", *read_header_timeout == other.read_header_timeout),
-            ("read_timeout", *read_timeout == other.read_timeout),
-            ("write_timeout", *write_timeout == other.write_timeout),
-            ("idle_timeout", *idle_timeout == other.idle_timeout),
-            ("tls_handshake_timeout", *tls_handshake_timeout == other.tls_handshake_timeout),
-            ("stall_timeout", *stall_timeout == other.stall_timeout),
-            ("max_header_bytes", *max_header_bytes == other.max_header_bytes),
-        ];
-        same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
-    }
-}
-
 /// A server, and what is left to be read of it once the handlers are known.
 pub(super) struct ServerEntry<'t> {
     pub(super) config: ServerConfig,

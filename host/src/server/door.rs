@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -11,6 +12,12 @@ use crate::activity::Activity;
 
 /// Bits of an IPv6 address that its owner cannot choose: one customer has a network of 64 bits at least (RFC 6177).
 const IPV6_NETWORK: u32 = 64;
+
+/// A connection that has been without a request for less is left alone: it may be new, with its request on the way.
+const IDLE_MIN: Duration = Duration::from_millis(500);
+
+/// How often whoever waits for room looks for connections that have become idle.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The limits on connections, and the connections that count.
 #[derive(Clone, Debug)]
@@ -27,6 +34,7 @@ struct Open {
     connections: HashMap<u64, Connection>,
     by_peer: HashMap<IpAddr, usize>,
     next_id: u64,
+    idle_min: Duration,
 }
 
 #[derive(Debug)]
@@ -54,7 +62,8 @@ pub(super) enum Refused {
 
 impl Door {
     pub(super) fn new(total_max: usize, per_peer_max: usize) -> Self {
-        Self { total_max, per_peer_max, open: Arc::default(), freed: Arc::default() }
+        let open = Open { idle_min: IDLE_MIN, ..Open::default() };
+        Self { total_max, per_peer_max, open: Arc::new(Mutex::new(open)), freed: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -87,7 +96,7 @@ impl Door {
         loop {
             let freed = self.freed.notified();
             match self.enter(remote, activity) {
-                Err(Refused::Full) => freed.await,
+                Err(Refused::Full) => drop(tokio::time::timeout(LOOK, freed).await),
                 decided => return decided,
             }
         }
@@ -98,9 +107,8 @@ impl Open {
     /// Looks at every connection: that is for a server that is full, which has other worries.
     fn shed_idlest(&mut self, may_go: impl Fn(&Connection) -> bool) -> bool {
         let candidates = self.connections.iter().filter(|(_, connection)| may_go(connection));
-        let idle =
-            candidates.filter_map(|(id, connection)| Some((connection.activity.idle_since_ms()?, *id)));
-        let Some((_, id)) = idle.min() else { return false };
+        let idle = candidates.filter_map(|(id, connection)| Some((connection.activity.idle_for()?, *id)));
+        let Some((_, id)) = idle.filter(|(idle, _)| *idle >= self.idle_min).max() else { return false };
         if let Some(connection) = self.remove(id) {
             connection.activity.shed();
         }
@@ -170,6 +178,8 @@ mod tests {
     #[test]
     fn the_idlest_goes_first() {
         let door = Door::new(2, 2);
+        assert_eq!(door.lock().idle_min, IDLE_MIN);
+        door.lock().idle_min = Duration::ZERO;
         let (working, _busy) = busy();
         let idle = Activity::new();
         let _working = door.enter("192.0.2.1:1", &working).unwrap();
