@@ -149,7 +149,7 @@ fn other_headers() {
         let response = handler_response(outcome, index)?;
         let known = ["x-puppet", "date", "content-type", "content-length", "transfer-encoding", "connection"];
         let name = response.headers.iter().map(|(name, _)| name.clone());
-        let name = name.filter(|name| !known.contains(&name.as_str())).last()?;
+        let name = name.filter(|name| !known.contains(&name.as_str())).next_back()?;
         response.headers.retain(|(other, _)| *other != name);
         Some(())
     };

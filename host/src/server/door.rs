@@ -1,5 +1,6 @@
 //! Who may come in: how many connections there may be, of all peers and of each, and who has to go when it is full.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -108,7 +109,11 @@ impl Open {
     fn shed_idlest(&mut self, may_go: impl Fn(&Connection) -> bool) -> bool {
         let candidates = self.connections.iter().filter(|(_, connection)| may_go(connection));
         let idle = candidates.filter_map(|(id, connection)| Some((connection.activity.idle_for()?, *id)));
-        let Some((_, id)) = idle.filter(|(idle, _)| *idle >= self.idle_min).max() else { return false };
+        let Some((_, id)) =
+            idle.filter(|(idle, _)| *idle >= self.idle_min).max_by_key(|(idle, id)| (*idle, Reverse(*id)))
+        else {
+            return false;
+        };
         if let Some(connection) = self.remove(id) {
             connection.activity.shed();
         }
