@@ -11,6 +11,7 @@ mod request;
 mod respond;
 mod script;
 mod stream;
+mod timeout;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

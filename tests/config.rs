@@ -1,6 +1,7 @@
 //! routes.toml: every kind of mistake, all of them in one run, each with its line and what to do about it.
 
 mod corpus;
+mod servers;
 
 use serde_json::Value;
 
@@ -142,7 +143,7 @@ fn server_values() {
         ("read_header_timeout = 5", "must be a duration"),
         ("read_header_timeout = \"5 minutes\"", "is not a duration"),
         ("shutdown_timeout = \"9999999h\"", "is too long"),
-        ("max_header_bytes = \"1KiB\"", "`max_header_bytes` must be from 8192 to 16777216 bytes"),
+        ("max_header_bytes = \"1023B\"", "`max_header_bytes` must be from 1024 to 16777216 bytes"),
         ("max_header_bytes = \"1M\"", "is not a size"),
         ("max_connections = -1", "whole number from 1 to"),
         ("instances = 20001", "whole number from 1 to 20000"),

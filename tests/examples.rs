@@ -241,6 +241,31 @@ fn upload_of_a_form() {
     assert_eq!(server.get("/upload").status, 405);
 }
 
+#[test]
+fn report_within_its_time() {
+    let server = serve_examples();
+    let whole = server.get("/report/primes.csv?n=1000");
+    assert!(whole.text().ends_with("\n1000,7919\n"), "{whole:?}");
+    let range = |fields: &[&str]| server.request("GET", "/report/primes.csv?n=1000", fields, b"");
+    let part = range(&["Range: bytes=0-5,-5"]);
+    assert_eq!(part.status, 206);
+    assert!(part.header("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
+    assert!(part.text().contains("\r\n\r\nnumber\r\n--") && part.text().contains("\r\n\r\n7919\n\r\n--"));
+    let known = format!("If-None-Match: {}", whole.header("etag").unwrap());
+    assert_eq!((range(&[&known]).status, range(&["Range: bytes=99999-"]).status), (304, 416));
+    // The guest computes on and on, and is ended by the host with the guest's own answer.
+    let late = server.get("/report/primes.csv?n=1000000000");
+    assert_eq!((late.status, late.text().as_str()), (503, "this takes too long: ask for fewer\n"));
+    assert_eq!(late.header("content-type"), Some("text/plain; charset=utf-8"));
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let foreign = [kind, "Sec-Fetch-Site: cross-site"];
+    assert_eq!(server.request("POST", "/report/title", &foreign, b"title=p").status, 403);
+    let own = server.request("POST", "/report/title", &[kind, "Sec-Fetch-Site: same-origin"], b"title=p");
+    assert_eq!((own.status, own.header("set-cookie")), (303, Some("title=p; Path=/report/; HttpOnly")));
+    let large = server.request("POST", "/report/title", &[kind], &[b'x'; 5000]);
+    assert_eq!((large.status, large.header("connection")), (413, Some("close")));
+}
+
 /// The smallest handler stays small; every byte is loaded, compiled and kept.
 #[test]
 fn hello_fits_into_64_kib() {

@@ -1,13 +1,11 @@
 //! Clients, guests and surroundings that mean harm, or behave as if: what they hold is taken back.
 
-mod frames;
 mod output;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use frames::Client;
-
+use crate::support::frames::Client;
 use crate::support::{Server, Site, http2};
 
 /// Far less than the clocks that a test does not set, 60 s each.
@@ -62,10 +60,8 @@ fn assert_stall_ends(server: &Server, path: &str, window: u32) {
 
 #[test]
 fn http2_windows_that_stay_closed_end_the_connection() {
-    // The keep-alive PINGs of a short header timeout are acknowledged; that must not help the client.
-    for settings in
-        ["stall_timeout = \"300ms\"", "stall_timeout = \"300ms\"\nread_header_timeout = \"200ms\""]
-    {
+    // The keep-alive PINGs of a short idle timeout are acknowledged; that must not help the client.
+    for settings in ["stall_timeout = \"300ms\"", "stall_timeout = \"300ms\"\nidle_timeout = \"200ms\""] {
         let server = stalling(settings);
         for path in ["/fixed", "/page", "/flood", "/ticks"] {
             assert_stall_ends(&server, path, 0);
@@ -84,7 +80,7 @@ fn http2_windows_that_open_a_crack_end_streams() {
 /// The connection takes such a body at once, although it cannot send it, and is idle then.
 #[test]
 fn http2_windows_that_open_a_crack_end_whole_responses() {
-    let server = stalling("stall_timeout = \"300ms\"\n        read_header_timeout = \"300ms\"");
+    let server = stalling("stall_timeout = \"300ms\"\n        idle_timeout = \"300ms\"");
     for path in ["/page", "/fixed"] {
         assert_stall_ends(&server, path, 1);
     }
@@ -142,7 +138,7 @@ fn a_silent_http2_connection_does_not_hold_up_the_end() {
 
 #[test]
 fn idle_http2_connections_are_closed() {
-    let server = stalling("read_header_timeout = \"200ms\"");
+    let server = stalling("idle_timeout = \"200ms\"");
     for (acks, requests) in [(false, 1), (true, 1), (true, 0)] {
         let started = Instant::now();
         let mut client = Client::connect(server.address(), 65_535, acks);

@@ -4,13 +4,18 @@
 mod abi; // every import of `wasmux:http/1` and `wasmux:log/1`, used well and badly
 mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
+mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so
 mod config; // routes.toml: every mistake, and the cases that real Go made
 mod drain; // signals: what finishes, what is closed, what is cut
 mod examples; // every example over the wire
 mod files; // the `files` handler
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
+mod http2; // its limits, against clients that mean harm
+mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
+mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers
+mod wire; // cases that real net/http was asked, byte for byte

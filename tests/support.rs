@@ -1,10 +1,12 @@
 //! What all tests use: the program under test, clients for it, guests to run in it.
 
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod guests;
 pub(crate) mod http2;
 pub(crate) mod lines;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 pub(crate) use client::{Conn, Response};
 pub(crate) use server::{Server, Site};

@@ -81,6 +81,11 @@ impl Body {
         }
     }
 
+    /// Whether reading has met the end of what is allowed.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self.state, State::Failed(BodyError::TooLarge { .. }))
+    }
+
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.state = State::Failed(error);
         error
@@ -92,9 +97,12 @@ impl Request {
     /// Limits the body to `limit` bytes from here on; net/http's `MaxBytesReader`.
     ///
     /// Reading beyond it fails with [`BodyError::TooLarge`], now and ever after; returned from the handler by `?`,
-    /// that is a `413`. The host's own limit holds besides.
+    /// that is a `413`. Whatever the handler answers then, the connection is closed behind it, unless the response was
+    /// streaming before. An earlier limit that leaves less stays, and the host's own limit holds besides.
     pub fn max_bytes(&mut self, limit: u64) -> &mut Self {
-        self.body.limit = Some((limit, limit));
+        if self.body.limit.is_none_or(|(_, left)| limit < left) {
+            self.body.limit = Some((limit, limit));
+        }
         self
     }
 

@@ -1,17 +1,14 @@
 //! [`Cookie`]: reading `Cookie` headers, writing and reading `Set-Cookie` ones.
 
-use std::{
-    fmt::{self, Write as _},
-    net::Ipv4Addr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, net::Ipv4Addr, time::SystemTime};
 
-use crate::{Error, Request, Result};
+use crate::{
+    Error, Request, Result,
+    dates::{http_date, parse_http_date},
+};
 
 /// Most cookies in one request; of more, none is returned, as by net/http.
 const COOKIES_MAX: usize = 3000;
-/// The last second that a four-digit year can name: 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
 
 /// A cookie, as sent in `Cookie` (name and value) or `Set-Cookie` (everything); net/http's `Cookie`.
 ///
@@ -76,6 +73,41 @@ impl Cookie {
         Self { name: name.into(), value: value.into(), ..Self::default() }
     }
 
+    /// Reads one `Cookie` header, and lets nothing pass that is not valid; `ParseCookie`. [`Request::cookies`] passes
+    /// such things over.
+    ///
+    /// ```
+    /// # use wasmux_sdk::Cookie;
+    /// let cookies = Cookie::parse("session=a1b2; theme=\"dark\"")?;
+    /// assert_eq!((cookies[0].value.as_str(), cookies[1].value.as_str()), ("a1b2", "dark"));
+    /// assert!(Cookie::parse("session=a1b2; theme").is_err());
+    /// # Ok::<(), wasmux_sdk::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `400` when it is blank, when a pair has no `=`, an invalid name or an invalid value, and for more than 3000.
+    pub fn parse(line: &str) -> Result<Vec<Self>> {
+        let line = trim(line);
+        if line.is_empty() {
+            return Err(Error::bad_request("blank cookie"));
+        }
+        if line.split(';').count() > COOKIES_MAX {
+            return Err(Error::bad_request("too many cookies"));
+        }
+        line.split(';').map(|pair| Self::parse_pair(trim(pair), |name| name)).collect()
+    }
+
+    /// Reads a name and a value.
+    fn parse_pair(pair: &str, name_of: fn(&str) -> &str) -> Result<Self> {
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| Error::bad_request("'=' not found in cookie"))?;
+        let name = name_of(name);
+        if !is_token(name) {
+            return Err(Error::bad_request("invalid cookie name"));
+        }
+        Self::with_raw_value(name, value).ok_or_else(|| Error::bad_request("invalid cookie value"))
+    }
+
     /// Reads a `Set-Cookie` value; `ParseSetCookie`. Attributes that are unknown or not valid are passed over.
     ///
     /// # Errors
@@ -86,14 +118,7 @@ impl Cookie {
         if pair.is_empty() && !line.contains(';') {
             return Err(Error::bad_request("blank cookie"));
         }
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| Error::bad_request("'=' not found in cookie"))?;
-        let name = trim(name);
-        if !is_token(name) {
-            return Err(Error::bad_request("invalid cookie name"));
-        }
-        let mut cookie =
-            Self::with_raw_value(name, value).ok_or_else(|| Error::bad_request("invalid cookie value"))?;
+        let mut cookie = Self::parse_pair(pair, trim)?;
         for (attribute, value) in parts.map(|part| part.split_once('=').unwrap_or((part, ""))) {
             if value.bytes().all(is_value_byte) {
                 cookie.set_attribute(attribute, value);
@@ -108,11 +133,11 @@ impl Cookie {
             "domain" => value.clone_into(&mut self.domain),
             "expires" => {
                 // Two layouts are in use: `02 Jan 2006` and `02-Jan-2006`.
-                self.expires = httpdate::parse_http_date(&value.replace('-', " ")).ok();
+                self.expires = parse_http_date(&value.replace('-', " "));
             }
             "max-age" => {
-                let is_canonical = value == "0" || !value.starts_with('0');
-                if let (true, Ok(seconds)) = (is_canonical, value.parse::<i64>()) {
+                let seconds = value.parse::<i64>().ok();
+                if let Some(seconds) = seconds.filter(|seconds| *seconds == 0 || !value.starts_with('0')) {
                     self.max_age = Some(seconds.max(0));
                 }
             }
@@ -145,7 +170,7 @@ impl fmt::Display for Cookie {
             return Ok(());
         }
         let value = sanitize("value", &self.value, is_value_byte);
-        let quote = if self.quoted || value.contains([' ', ',']) { "\"" } else { "" };
+        let quote = if self.quoted && !value.is_empty() || value.contains([' ', ',']) { "\"" } else { "" };
         write!(f, "{}={quote}{value}{quote}", self.name)?;
         if !self.path.is_empty() {
             write!(f, "; Path={}", sanitize("path", &self.path, is_path_byte))?;
@@ -239,14 +264,4 @@ fn is_domain(text: &str) -> bool {
     let is_name = name.strip_suffix('.').unwrap_or(name).split('.').all(is_label);
     let has_letter = name.bytes().any(|byte| byte.is_ascii_alphabetic());
     text.len() <= 255 && (is_name && has_letter || text.parse::<Ipv4Addr>().is_ok())
-}
-
-/// The time as HTTP writes it; `None` beyond the year 9999.
-fn http_date(time: SystemTime) -> Option<String> {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let mut text = String::new();
-    if seconds <= LAST_SECOND {
-        let _ = write!(text, "{}", httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)));
-    }
-    (!text.is_empty()).then_some(text)
 }

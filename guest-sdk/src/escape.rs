@@ -3,18 +3,36 @@
 use std::borrow::Cow;
 
 /// Decodes `%xx` in a path. What is no valid escape stays as it is.
-pub(crate) fn unescape_path(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text.as_bytes());
+pub(crate) fn unescape_path(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
     }
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
         let escaped = (first == b'%').then(|| hex_pair(tail)).flatten();
         bytes.push(escaped.unwrap_or(first));
         rest = if escaped.is_some() { &tail[2..] } else { tail };
     }
     Cow::Owned(bytes)
+}
+
+/// Encodes a path as Go's `URL.EscapedPath` does when it knows the decoded path only.
+pub(crate) fn escape_path(path: &[u8]) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for &byte in path {
+        if byte.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            push_escape(&mut escaped, byte, b"0123456789ABCDEF");
+        }
+    }
+    escaped
+}
+
+fn push_escape(text: &mut String, byte: u8, digits: &[u8; 16]) {
+    let digit = |nibble: u8| char::from(digits[usize::from(nibble)]);
+    text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
 }
 
 /// Decodes `%xx` and `+` in a name or value of a query or form; `None` when an escape is not valid.
@@ -42,12 +60,7 @@ pub(crate) fn escape_non_ascii(text: &str) -> String {
         if byte.is_ascii() && !byte.is_ascii_control() {
             escaped.push(char::from(byte));
         } else {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            escaped.extend([
-                '%',
-                char::from(HEX[usize::from(byte >> 4)]),
-                char::from(HEX[usize::from(byte & 15)]),
-            ]);
+            push_escape(&mut escaped, byte, b"0123456789abcdef");
         }
     }
     escaped
@@ -75,7 +88,7 @@ mod tests {
         for (escaped, want) in
             [("/a%20b", "/a b"), ("/a+b", "/a+b"), ("/%zz%4", "/%zz%4"), ("/%C3%a9", "/é"), ("/%2F", "//")]
         {
-            assert_eq!(unescape_path(escaped), want.as_bytes());
+            assert_eq!(unescape_path(escaped.as_bytes()), want.as_bytes());
         }
     }
 

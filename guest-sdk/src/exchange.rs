@@ -27,6 +27,8 @@ pub(crate) trait Exchange: Clone {
     fn request_trailers(&self) -> Result<Vec<u8>, Errno>;
     /// Gives a whole response.
     fn respond(&self, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno>;
+    /// Prepares a response for the case that `ms` milliseconds are over before this one leaves; 0 takes it back.
+    fn response_timeout(&self, ms: u32, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno>;
     /// Offers an interim (1xx) response.
     fn response_interim(&self, status: u16, fields: &[u8]) -> Result<(), Errno>;
     /// Fixes the head of a streamed response.
@@ -48,7 +50,10 @@ pub(crate) fn run(handler: &impl Handler, link: &Link) {
     let mut request = Request::new(link.clone());
     request.load();
     let mut writer = ResponseWriter::new(link.clone(), request.is_head());
-    match handler.serve_http(&mut writer, &mut request) {
+    let result = handler.serve_http(&mut writer, &mut request);
+    // What is left of a body that is too large is not worth reading; net/http closes the connection, too.
+    writer.is_last |= request.body.is_too_large();
+    match result {
         Ok(()) => writer.finish(),
         Err(error) => writer.fail(error),
     }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::{
     BodyError, Error, Request, Result,
@@ -17,11 +17,15 @@ const FORM_BYTES_MAX: u64 = 10 << 20;
 #[derive(Default)]
 pub(crate) struct Form {
     values: Values,
+    /// How many of them, the first, came in the body.
+    from_body: usize,
     error: Option<FormError>,
 }
 
 #[derive(Clone, Copy)]
 enum FormError {
+    /// The body is longer than [`FORM_BYTES_MAX`].
+    TooLarge,
     Body(BodyError),
     Values(ValuesError),
 }
@@ -33,6 +37,17 @@ impl Request {
     /// read whole: up to 10 MiB, or the limit set with [`max_bytes`](Self::max_bytes). For `multipart/form-data` see
     /// [`multipart`](Self::multipart).
     ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use wasmux_sdk::{Recorder, Request, ResponseWriter};
+    /// let handler = |w: &mut ResponseWriter, r: &mut Request| {
+    ///     let form = r.form()?;
+    ///     Ok(write!(w, "{:?}", form.get_all("tag").collect::<Vec<_>>())?)
+    /// };
+    /// let request = Request::post("/?tag=c").form(&[("tag", "a"), ("tag", "b")]);
+    /// assert_eq!(Recorder::serve(handler, request).text(), r#"["a", "b", "c"]"#);
+    /// ```
+    ///
     /// # Errors
     /// `413` for a body that is too large, `400` for one that is broken or for parameters that are not valid. What
     /// was valid can still be had with [`form_value`](Self::form_value), as in net/http.
@@ -40,6 +55,9 @@ impl Request {
         let form = self.parsed_form();
         match form.error {
             None => Ok(&form.values),
+            Some(FormError::TooLarge) => {
+                Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, "http: POST too large")) // net/http's words
+            }
             Some(FormError::Body(error)) => Err(std::io::Error::from(error).into()),
             Some(FormError::Values(error)) => Err(Error::bad_request("invalid form").caused_by(error)),
         }
@@ -51,6 +69,13 @@ impl Request {
         self.parsed_form().values.get(name).unwrap_or_default()
     }
 
+    /// The first value of this name in the body, whatever the query says; `PostFormValue`. `""` when there is none.
+    pub fn post_form_value(&mut self, name: &str) -> &str {
+        let form = self.parsed_form();
+        let mut posted = form.values.iter().take(form.from_body);
+        posted.find(|(given, _)| *given == name).map_or("", |(_, value)| value)
+    }
+
     fn parsed_form(&mut self) -> &Form {
         let form = self.form.take().unwrap_or_else(|| self.parse_form());
         self.form.insert(form)
@@ -60,7 +85,13 @@ impl Request {
         let mut form = Form::default();
         if self.has_form_body() {
             match self.read_form() {
-                Ok(text) => form.add(&text),
+                Ok(text) => {
+                    form.add(&text);
+                    form.from_body = form.values.len();
+                }
+                Err(BodyError::TooLarge { limit: Some(FORM_BYTES_MAX) }) => {
+                    form.error = Some(FormError::TooLarge)
+                }
                 Err(error) => form.error = Some(FormError::Body(error)),
             }
         }

@@ -7,13 +7,20 @@ use wasmux_mux::clean_path;
 
 use crate::{
     Handler, Request, ResponseWriter, Result,
-    escape::{escape_non_ascii, unescape_path},
+    escape::{escape_non_ascii, escape_path, unescape_path},
 };
 
 /// Answers with a plain text and a status; net/http's `Error`.
 ///
 /// Drops a `Content-Length` that was set for another body, sets `Content-Type: text/plain; charset=utf-8` and
 /// `X-Content-Type-Options: nosniff`, and writes `text` and a newline. The handler should return then.
+///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, StatusCode, error};
+/// let handler = |w: &mut ResponseWriter, _: &mut Request| error(w, "come back later", StatusCode::SERVICE_UNAVAILABLE);
+/// let response = Recorder::serve(handler, Request::get("/"));
+/// assert_eq!((response.status().as_u16(), response.text()), (503, "come back later\n"));
+/// ```
 ///
 /// # Errors
 /// What writing the body fails with.
@@ -27,7 +34,12 @@ pub fn error(w: &mut ResponseWriter, text: &str, status: StatusCode) -> Result<(
     Ok(())
 }
 
-/// Answers `404 page not found`; net/http's `NotFound`.
+/// Answers `404 page not found`; net/http's `NotFound`. It is a handler.
+///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, not_found};
+/// assert_eq!(Recorder::serve(not_found, Request::get("/")).text(), "404 page not found\n");
+/// ```
 ///
 /// # Errors
 /// What writing the body fails with.
@@ -40,6 +52,12 @@ pub fn not_found(w: &mut ResponseWriter, _r: &mut Request) -> Result<()> {
 /// A `url` without scheme and host is taken relative to the request's path, and its path is cleaned of `.` and `..`.
 /// Bytes outside ASCII are escaped. Unless the handler has set a `Content-Type`, the answer to GET has a short HTML
 /// body. The status should be 3xx; it is not checked.
+///
+/// ```
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, StatusCode, redirect};
+/// let handler = |w: &mut ResponseWriter, r: &mut Request| redirect(w, r, "../b?c=d", StatusCode::SEE_OTHER);
+/// assert_eq!(Recorder::serve(handler, Request::post("/x/y/a")).header("location"), "/x/b?c=d");
+/// ```
 ///
 /// # Errors
 /// What writing the body fails with.
@@ -63,10 +81,35 @@ pub fn redirect(w: &mut ResponseWriter, r: &Request, url: &str, status: StatusCo
 /// Serves requests with `prefix` removed from their path through `handler`, and others with 404; net/http's
 /// `StripPrefix`.
 ///
-/// The prefix is compared with the decoded path, but an escaped slash in the path is never one in the prefix. The
-/// rest of the path may be empty or lack its `/`. The request has its whole path again afterwards.
+/// The prefix is compared with the decoded path. One with unusual escapes (`%2F`, `%6F` for `o`) must begin with the
+/// prefix as it stands, too, so an escaped slash in the path is never one in the prefix. The rest of the path may be
+/// empty or lack its `/`. The request has its whole path again afterwards.
+///
+/// ```
+/// # use std::io::Write;
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, strip_prefix};
+/// let show = |w: &mut ResponseWriter, r: &mut Request| Ok(write!(w, "{}", r.path())?);
+/// assert_eq!(Recorder::serve(strip_prefix("/api", show), Request::get("/api/users")).text(), "/users");
+/// ```
 pub fn strip_prefix(prefix: impl Into<String>, handler: impl Handler) -> impl Handler {
     StripPrefix { prefix: prefix.into(), handler }
+}
+
+/// Serves requests through `handler` with their bodies limited to `limit` bytes; net/http's `MaxBytesHandler`.
+///
+/// As [`Request::max_bytes`]: reading beyond it fails, and when the handler passes that on by `?`, the client gets a
+/// `413`.
+///
+/// ```
+/// # use std::io::Write;
+/// # use wasmux_sdk::{Recorder, Request, ResponseWriter, max_bytes_handler};
+/// let echo = |w: &mut ResponseWriter, r: &mut Request| Ok(w.write_all(&r.bytes()?)?);
+/// let limited = max_bytes_handler(echo, 5);
+/// let response = Recorder::serve(limited, Request::post("/").body("hello, world"));
+/// assert_eq!((response.status().as_u16(), response.header("connection")), (413, "close"));
+/// ```
+pub fn max_bytes_handler(handler: impl Handler, limit: u64) -> impl Handler {
+    move |w: &mut ResponseWriter, r: &mut Request| handler.serve_http(w, r.max_bytes(limit))
 }
 
 struct StripPrefix<H> {
@@ -79,7 +122,7 @@ impl<H: Handler> Handler for StripPrefix<H> {
         if self.prefix.is_empty() {
             return self.handler.serve_http(w, r);
         }
-        let Some(rest) = strip_escaped(r.escaped_path(), &self.prefix).map(str::to_owned) else {
+        let Some(rest) = strip_escaped(r.escaped_path(), &self.prefix) else {
             return not_found(w, r);
         };
         let before = r.rewrite_path(Some(rest));
@@ -89,18 +132,18 @@ impl<H: Handler> Handler for StripPrefix<H> {
     }
 }
 
-/// What follows `prefix` in an escaped path.
-fn strip_escaped<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
-    let mut rest = path;
-    for wanted in prefix.bytes() {
-        let width = if rest.starts_with('%') { 3 } else { 1 };
-        let (head, tail) = rest.split_at_checked(width)?;
-        if unescape_path(head) != [wanted].as_slice() || width == 3 && wanted == b'/' {
-            return None;
-        }
-        rest = tail;
+/// What follows `prefix` in an escaped path, escaped again.
+///
+/// As in net/http, the prefix is compared with the decoded path, and with the escaped one where that is not what the
+/// decoded one would be escaped to (`RawPath`).
+fn strip_escaped(path: &str, prefix: &str) -> Option<String> {
+    let decoded = unescape_path(path.as_bytes());
+    let rest = decoded.strip_prefix(prefix.as_bytes())?;
+    if escape_path(&decoded) == path {
+        return Some(escape_path(rest));
     }
-    Some(rest)
+    let raw = path.strip_prefix(prefix)?;
+    Some(if *unescape_path(raw.as_bytes()) == *rest { raw.to_owned() } else { escape_path(rest) })
 }
 
 /// Whether net/url sees neither scheme nor host in `url`, and no mistake either.

@@ -37,8 +37,15 @@
 //! | `r.Header`, `w.Header()` | [`Request::headers`], [`ResponseWriter::headers_mut`], with the `http` crate's types |
 //! | `r.PathValue`, `r.FormValue` | [`Request::path_value`], [`Request::form_value`] |
 //! | `r.URL.Path`, `r.URL.Query()` | [`Request::path`], [`Request::query`] |
-//! | `r.MultipartReader`, `r.Cookie` | [`Request::multipart`], [`Request::cookie`] |
+//! | `w.Header().Set`, `Add`, with text from elsewhere | [`ResponseWriter::set_header`], [`ResponseWriter::add_header`] |
+//! | `r.ParseForm`, `r.PostFormValue` | [`Request::form`], [`Request::post_form_value`] |
+//! | `r.MultipartReader`, `r.ParseMultipartForm` | [`Request::multipart`], [`Request::multipart_form`] |
+//! | `r.Cookies`, `ParseCookie`, `ParseSetCookie`, `SetCookie` | [`Request::cookies`], [`Cookie::parse`], [`Cookie::parse_set_cookie`], [`ResponseWriter::set_cookie`] |
 //! | `http.Error`, `NotFound`, `Redirect`, `StripPrefix` | [`error()`], [`not_found`], [`redirect`], [`strip_prefix`] |
+//! | `http.ServeContent` | [`serve_content`] |
+//! | `http.TimeoutHandler`, `MaxBytesHandler` | [`timeout_handler`], [`max_bytes_handler`] |
+//! | `http.CrossOriginProtection` | [`CrossOriginProtection`] |
+//! | `r.TLS.PeerCertificates[0].Subject` | [`Request::client_subject`] |
 //! | `httptest.NewRequest`, `NewRecorder` | [`Request::get`] and so on, [`Recorder::serve`] |
 //! | `panic(http.ErrAbortHandler)` | returning an [`Error`] |
 //! | `log.Printf` | the [`log`] crate, whose lines carry the request's id in the host's log |
@@ -49,7 +56,10 @@
 
 mod body;
 mod buffer;
+mod content;
 mod cookie;
+mod cross_origin;
+mod dates;
 mod error;
 mod escape;
 mod exchange;
@@ -61,25 +71,29 @@ mod helpers;
 mod logger;
 mod media_type;
 mod multipart;
+mod multipart_form;
 mod mux;
 #[cfg(not(target_family = "wasm"))]
 mod recorder;
 mod request;
 mod response;
-mod response_head;
 mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 mod test_request;
+mod timeout;
 mod values;
 
+pub use content::serve_content;
 pub use cookie::{Cookie, SameSite};
+pub use cross_origin::{CrossOriginError, CrossOriginProtection, OriginError, Protected};
 pub use error::{BodyError, Error, Result};
 pub use handler::Handler;
-pub use helpers::{error, not_found, redirect, strip_prefix};
+pub use helpers::{error, max_bytes_handler, not_found, redirect, strip_prefix};
 pub use http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 pub use log;
 pub use multipart::{Multipart, Part};
+pub use multipart_form::{FormFile, MultipartForm};
 pub use mux::{PatternError, ServeMux};
 #[cfg(not(target_family = "wasm"))]
 pub use recorder::Recorder;
@@ -88,6 +102,7 @@ pub use response::ResponseWriter;
 pub use sniff::detect_content_type;
 #[cfg(not(target_family = "wasm"))]
 pub use test_request::TestRequest;
+pub use timeout::{TimeoutHandler, timeout_handler};
 pub use values::Values;
 
 /// Makes a function the handler of this module; net/http's `http.HandleFunc`.

@@ -1,5 +1,30 @@
 //! Media types and content dispositions: a word, then parameters (RFC 9110 section 5.6.6).
 
+/// The media type that the extension of a file's name stands for: net/http's own table, and a few more.
+pub(crate) fn by_extension(name: &str) -> Option<&'static str> {
+    let (_, extension) = name.rsplit('/').next()?.rsplit_once('.')?;
+    Some(match extension.to_ascii_lowercase().as_str() {
+        "avif" => "image/avif",
+        "css" => "text/css; charset=utf-8",
+        "csv" => "text/csv; charset=utf-8",
+        "gif" => "image/gif",
+        "htm" | "html" => "text/html; charset=utf-8",
+        "ico" => "image/vnd.microsoft.icon",
+        "jpeg" | "jpg" => "image/jpeg",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "json" => "application/json",
+        "pdf" => "application/pdf",
+        "png" => "image/png",
+        "svg" => "image/svg+xml",
+        "txt" => "text/plain; charset=utf-8",
+        "wasm" => "application/wasm",
+        "webp" => "image/webp",
+        "woff2" => "font/woff2",
+        "xml" => "text/xml; charset=utf-8",
+        _ => return None,
+    })
+}
+
 /// Splits `text/plain; charset=utf-8` into the word and the text of its parameters.
 pub(crate) fn split_media_type(text: &str) -> (&str, &str) {
     let (word, parameters) = text.split_once(';').unwrap_or((text, ""));
@@ -41,6 +66,23 @@ fn take_value(text: &str) -> (String, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn extensions_are_looked_up_without_regard_to_case() {
+        let table = [
+            ("a.css", Some("text/css; charset=utf-8")),
+            ("dir.html/a.JPG", Some("image/jpeg")),
+            ("a.tar.json", Some("application/json")),
+            (".png", Some("image/png")),
+            ("dir.html/a", None),
+            ("html", None),
+            ("a.", None),
+            ("", None),
+        ];
+        for (name, want) in table {
+            assert_eq!(by_extension(name), want, "{name}");
+        }
+    }
 
     #[test]
     fn parameters_are_found_in_and_out_of_quotes() {

@@ -63,15 +63,7 @@ impl ServeMux {
 
 impl Handler for ServeMux {
     fn serve_http(&self, w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
-        let method = r.method().clone();
-        let query = r.raw_query();
-        let asked = wasmux_mux::Request {
-            method: method.as_str(),
-            host: r.host(),
-            path: r.escaped_path(),
-            query: (!query.is_empty()).then_some(query),
-        };
-        match self.mux.find(&asked) {
+        match self.mux.find(&question(r)) {
             Found::Match(found) => {
                 let handler = found.value();
                 let inner = inner_match(&found);
@@ -93,6 +85,16 @@ impl Handler for ServeMux {
     }
 }
 
+/// What a mux is asked about a request.
+pub(crate) fn question(r: &Request) -> wasmux_mux::Request<'_> {
+    wasmux_mux::Request {
+        method: r.method().as_str(),
+        host: r.host(),
+        path: r.escaped_path(),
+        query: Some(r.raw_query()).filter(|query| !query.is_empty()),
+    }
+}
+
 /// A mux can be asked again and again.
 impl Handler for &ServeMux {
     fn serve_http(&self, w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
@@ -109,6 +111,12 @@ fn inner_match<T>(found: &Match<'_, '_, T>) -> InnerMatch {
 /// A pattern that a [`ServeMux`] does not take.
 #[derive(Debug)]
 pub struct PatternError(InsertError);
+
+impl PatternError {
+    pub(crate) fn new(error: InsertError) -> Self {
+        Self(error)
+    }
+}
 
 impl std::fmt::Display for PatternError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,7 +6,7 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use wasmux_abi::Errno;
+use wasmux_abi::{Errno, RESPOND_BYTES_MAX};
 
 use crate::{
     Handler, TestRequest,
@@ -284,6 +284,25 @@ impl Exchange for Tape {
             state.body = body.to_vec();
         }
         Ok(())
+    }
+
+    fn response_timeout(&self, ms: u32, status: u16, block: &[u8], body: &[u8]) -> Result<(), Errno> {
+        // Nobody interrupts a handler here; but what the host would refuse is refused.
+        if ms == 0 {
+            return Ok(());
+        }
+        let head = Head::parse(status, block, false)?;
+        if body.len() > RESPOND_BYTES_MAX {
+            return Err(Errno::Limit);
+        }
+        let has_left = self.0.borrow().response.as_ref().is_some_and(|head| head.is_streamed);
+        if has_left {
+            Err(Errno::State)
+        } else if head.has_body() || body.is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::NoBody)
+        }
     }
 
     fn response_interim(&self, status: u16, block: &[u8]) -> Result<(), Errno> {

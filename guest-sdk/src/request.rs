@@ -1,6 +1,7 @@
 //! [`Request`]: what the client asked, read from the head only as far as the handler wants to know.
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,6 +16,7 @@ use crate::{
     exchange::{Exchange, HEAD_INLINE_BYTES, Link},
     fields,
     form::Form,
+    timeout::Armed,
     values::Values,
 };
 
@@ -39,6 +41,8 @@ pub struct Request {
     /// What an inner mux has matched; it hides what the host has matched.
     inner_match: Option<InnerMatch>,
     set_values: Vec<PathValue>,
+    /// The time limit that a `timeout_handler` has set.
+    pub(crate) armed: Option<Armed>,
 }
 
 /// The pattern that an inner mux has found, and its wildcards.
@@ -64,6 +68,7 @@ impl Request {
             decoded_path: OnceCell::new(),
             inner_match: None,
             set_values: Vec::new(),
+            armed: None,
         }
     }
 
@@ -93,14 +98,27 @@ impl Request {
         text(self.view().target())
     }
 
-    /// The path, percent-decoded; `URL.Path`. Bytes that are not UTF-8 are replaced.
+    /// The request target byte for byte, also where it is not UTF-8.
+    #[must_use]
+    pub fn target_bytes(&self) -> &[u8] {
+        self.view().target()
+    }
+
+    /// The path, percent-decoded; `URL.Path`. Bytes that are not UTF-8 are replaced: see
+    /// [`path_bytes`](Self::path_bytes).
     #[must_use]
     pub fn path(&self) -> &str {
         let escaped = self.escaped_path();
         if !escaped.contains('%') {
             return escaped;
         }
-        self.decoded_path.get_or_init(|| into_text(unescape_path(escaped).into_owned()))
+        self.decoded_path.get_or_init(|| into_text(unescape_path(escaped.as_bytes()).into_owned()))
+    }
+
+    /// The path, percent-decoded, byte for byte; Go's `URL.Path`, which need not be UTF-8 either.
+    #[must_use]
+    pub fn path_bytes(&self) -> Cow<'_, [u8]> {
+        unescape_path(self.rewritten_path.as_deref().map_or(self.view().path(), str::as_bytes))
     }
 
     /// The path as sent, with its escapes; `URL.EscapedPath()`. `*` for `OPTIONS *`, empty for CONNECT.
@@ -119,6 +137,12 @@ impl Request {
     #[must_use]
     pub fn raw_query(&self) -> &str {
         text(self.view().query().unwrap_or_default())
+    }
+
+    /// The query byte for byte, also where it is not UTF-8.
+    #[must_use]
+    pub fn raw_query_bytes(&self) -> &[u8] {
+        self.view().query().unwrap_or_default()
     }
 
     /// The query's parameters; `URL.Query()`. Pairs that are not valid (a bad escape, a `;`) are left out; of more
@@ -174,10 +198,19 @@ impl Request {
         text(self.view().request_id())
     }
 
+    /// The subject of the certificate that the client has shown and the host has verified, as an RFC 4514 name
+    /// (`CN=Ann,O=Example`); net/http's `TLS.PeerCertificates[0].Subject`. `None` without one.
+    #[must_use]
+    pub fn client_subject(&self) -> Option<&str> {
+        Some(text(self.view().client_subject())).filter(|subject| !subject.is_empty())
+    }
+
     /// When the request's time is up; `Context().Deadline()`. The host ends the handler then.
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.view().deadline_ms())
+        let deadline = UNIX_EPOCH + Duration::from_millis(self.view().deadline_ms());
+        let limit = self.limit_left().and_then(|left| SystemTime::now().checked_add(left));
+        limit.map_or(deadline, |limit| deadline.min(limit))
     }
 
     /// The time left until [`deadline`](Self::deadline).

@@ -9,12 +9,18 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wasmux_abi::Errno;
 
 use crate::{
-    BodyError, Cookie, Error, Result, detect_content_type,
+    BodyError, Cookie, Result, detect_content_type,
     exchange::{Exchange, Link},
     fields::{self, FieldBlock},
-    response_head::{Head, may_be_trailer},
     sys::Bytes,
 };
+
+mod ending;
+mod head;
+mod header_text;
+mod held;
+
+use head::Head;
 
 /// A body of up to this many bytes that was not flushed is sent in one piece, with a `Content-Length`.
 pub(crate) const BUFFER_BYTES: usize = 2048;
@@ -46,7 +52,12 @@ pub struct ResponseWriter {
     is_started: bool,
     /// Body bytes the handler wrote, sent or not.
     written: u64,
+    /// The connection is not to carry another response: the handler tried to write more than it had declared, or to read
+    /// more than it is allowed.
+    pub(crate) is_last: bool,
     buffer: Bytes<BUFFER_BYTES>,
+    /// Where the body goes instead, when this reply is kept until it is whole; see `hold`.
+    held: Option<Vec<u8>>,
     /// The error of the first failed write; every later write fails with it, too.
     broken: Option<BodyError>,
 }
@@ -62,7 +73,9 @@ impl ResponseWriter {
             head: None,
             is_started: false,
             written: 0,
+            is_last: false,
             buffer: Bytes::new(),
+            held: None,
             broken: None,
         }
     }
@@ -97,7 +110,7 @@ impl ResponseWriter {
         } else if status.is_informational() {
             self.offer_interim(status);
         } else {
-            self.head = Some(Head::new(status, &self.headers));
+            self.head = Some(self.new_head(status));
         }
     }
 
@@ -115,12 +128,18 @@ impl ResponseWriter {
         }
     }
 
-    /// Adds a trailer that need not have been announced; net/http's `TrailerPrefix`. The response is then streamed.
+    /// Adds a trailer that need not have been announced; net/http's `TrailerPrefix`.
     ///
-    /// Call it before the response would be finished in one piece, that is, at any time in the handler. HTTP/1.1
-    /// clients see only announced trailers, and only when they sent `TE: trailers`.
+    /// As there, trailers follow bodies without a `Content-Length` only. One that was added before the head is fixed
+    /// makes the response a stream; behind a body that was not flushed and leaves in one piece, it is logged and left
+    /// out. Whether a client sees trailers depends on the protocol (ABI.md, `response_trailers`).
     pub fn add_trailer(&mut self, name: header::HeaderName, value: HeaderValue) {
         self.trailers.append(name, value);
+    }
+
+    /// As [`add_trailer`](Self::add_trailer), in place of those of the same name.
+    pub(crate) fn set_trailer(&mut self, name: header::HeaderName, value: HeaderValue) {
+        self.trailers.insert(name, value);
     }
 
     /// Answers with JSON: sets the `Content-Type` unless there is one, and writes `value` and a newline, as net/http
@@ -140,9 +159,12 @@ impl ResponseWriter {
     }
 
     fn offer_interim(&mut self, status: StatusCode) {
+        if self.held.is_some() {
+            return;
+        }
         let mut block = FieldBlock::new();
         fields::visit(&self.headers, &mut |name, value| {
-            if name != b"content-length" {
+            if name != b"content-length" && name != b"transfer-encoding" {
                 block.push(name, value);
             }
         });
@@ -151,9 +173,16 @@ impl ResponseWriter {
         }
     }
 
+    #[inline(never)] // it is called from several places, and size counts
+    fn new_head(&self, status: StatusCode) -> Head {
+        Head::new(status, &self.headers, !self.trailers.is_empty())
+    }
+
     /// The head, fixed now with `200` if it was not before.
-    fn fixed_head(&mut self) -> &mut Head {
-        self.head.get_or_insert_with(|| Head::new(StatusCode::OK, &self.headers))
+    #[inline(never)]
+    fn fixed_head(&mut self) -> Head {
+        let head = self.head.unwrap_or_else(|| self.new_head(StatusCode::OK));
+        *self.head.insert(head)
     }
 
     /// Whether `count` more body bytes may be written.
@@ -168,6 +197,7 @@ impl ResponseWriter {
         }
         let total = written.saturating_add(count as u64);
         if head.declared_length().is_some_and(|length| total > length) {
+            self.is_last = true;
             return Err(BodyError::ContentLength); // nothing of it is sent, as in net/http
         }
         self.written = total;
@@ -215,7 +245,7 @@ impl ResponseWriter {
         if self.is_started {
             return Ok(());
         }
-        let head = *self.fixed_head();
+        let head = self.fixed_head();
         self.is_started = true;
         self.link.response_start(head.status.as_u16(), self.head_block(head, content_type, None).finish())
     }
@@ -227,15 +257,19 @@ impl ResponseWriter {
     }
 
     /// The fields of the head, with what is added to the handler's.
-    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<&str>) -> FieldBlock {
+    fn head_block(&self, head: Head, content_type: Option<&str>, content_length: Option<u64>) -> FieldBlock {
         let mut block = FieldBlock::new();
+        let length = head.declared_length().or(content_length).map(|length| length.to_string());
         let headers = self.snapshot.as_ref().unwrap_or(&self.headers);
         fields::visit(headers, &mut |name, value| {
             if head.sends(name) {
                 block.push(name, value);
             }
         });
-        for (name, value) in [("content-length", content_length), ("content-type", content_type)] {
+        let close = self.is_last.then_some("close");
+        let added =
+            [("content-length", length.as_deref()), ("content-type", content_type), ("connection", close)];
+        for (name, value) in added {
             if let Some(value) = value {
                 block.push(name.as_bytes(), value.as_bytes());
             }
@@ -248,113 +282,13 @@ impl ResponseWriter {
     }
 }
 
-/// Ending the response.
-impl ResponseWriter {
-    /// Finishes the response after a handler that returned `Ok`.
-    pub(crate) fn finish(&mut self) {
-        let ended = if let Some(error) = self.broken {
-            Err(error)
-        } else if !self.is_started && self.fits_in_one_piece() {
-            self.respond()
-        } else {
-            self.end_stream()
-        };
-        match ended {
-            Ok(()) => {}
-            Err(BodyError::ClientGone) => log::debug!("the client has gone away"),
-            Err(error) => self.fail(io::Error::from(error).into()),
-        }
-    }
-
-    /// Ends the response of a handler that returned an error: with that error's status if nothing was sent.
-    pub(crate) fn fail(&mut self, error: Error) {
-        if error.is_client_gone() {
-            return log::debug!("the client has gone away");
-        }
-        // Only a 5xx is this program's fault; clients must not be able to fill the log with errors.
-        let level = if error.status().is_server_error() { log::Level::Error } else { log::Level::Info };
-        log::log!(level, "handler returned an error ({}): {error}", error.status().as_u16());
-        if self.is_started {
-            return self.link.break_off();
-        }
-        let mut text = String::from(error.message());
-        text.push('\n');
-        let mut block = FieldBlock::new();
-        block.push(b"content-type", b"text/plain; charset=utf-8");
-        block.push(b"x-content-type-options", b"nosniff");
-        let answered = self.link.respond(error.status().as_u16(), block.finish(), text.as_bytes());
-        if answered.is_err() {
-            self.link.break_off();
-        }
-    }
-
-    /// Whether the whole response can be given to the host in one call, which then sets the `Content-Length`.
-    fn fits_in_one_piece(&mut self) -> bool {
-        let head = *self.fixed_head();
-        let is_whole = match head.declared_length() {
-            // A body that is too short goes out as a stream, so that the host notices and breaks it off.
-            Some(length) => length == self.written || self.is_head_request,
-            None => head.allows_automatic_length(),
-        };
-        is_whole && self.trailers.is_empty()
-    }
-
-    fn respond(&mut self) -> Result<(), BodyError> {
-        let head = *self.fixed_head();
-        let body = self.buffer.as_slice();
-        let content_type = self.guess_type(body);
-        // HEAD promises the length that GET would have, if the handler wrote anything.
-        let needs_length = self.is_head_request && head.declared_length().is_none() && !body.is_empty();
-        let length = needs_length.then(|| body.len().to_string());
-        let mut block = self.head_block(head, content_type, length.as_deref());
-        let given = self.link.respond(head.status.as_u16(), block.finish(), body);
-        self.keep(given)
-    }
-
-    fn end_stream(&mut self) -> Result<(), BodyError> {
-        self.send_buffer()?;
-        let started = self.start(None);
-        self.keep(started)?;
-        let mut trailers = self.trailer_block();
-        if trailers.is_empty() {
-            return Ok(());
-        }
-        let ended = self.link.response_trailers(trailers.finish());
-        self.keep(ended)
-    }
-
-    /// The headers that the `Trailer` header names, as they are now, and the trailers that were added.
-    fn trailer_block(&self) -> FieldBlock {
-        let mut block = FieldBlock::new();
-        fields::visit(&self.headers, &mut |name, value| {
-            if self.announces(name) && may_be_trailer(name) {
-                block.push(name, value);
-            }
-        });
-        fields::visit(&self.trailers, &mut |name, value| {
-            if may_be_trailer(name) {
-                block.push(name, value);
-            }
-        });
-        block
-    }
-
-    /// Whether the `Trailer` header that was sent names this field.
-    fn announces(&self, field: &[u8]) -> bool {
-        let mut is_named = false;
-        if self.head.is_some_and(|head| head.announces_trailers()) {
-            fields::visit(self.snapshot.as_ref().unwrap_or(&self.headers), &mut |name, list| {
-                let mut names = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                is_named |= name == b"trailer" && names.any(|each| each.eq_ignore_ascii_case(field));
-            });
-        }
-        is_named
-    }
-}
-
 impl Write for ResponseWriter {
     /// Takes all of `data`: into the buffer, or to the host when there is more than fits.
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if let Some(held) = self.write_held() {
+            held.extend_from_slice(data);
+            return Ok(data.len());
+        }
         self.admit(data.len())?;
         self.put(data)?;
         Ok(data.len())
@@ -362,6 +296,9 @@ impl Write for ResponseWriter {
 
     /// Sends the head and everything written so far to the client; net/http's `Flush`.
     fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_some() {
+            return Ok(());
+        }
         self.broken.map_or(Ok(()), Err)?;
         self.send_buffer()?;
         let flushed = self.start(None).and_then(|()| self.link.response_flush());

@@ -74,6 +74,14 @@ mod guest {
             body: *const u8,
             body_len: usize,
         ) -> i32;
+        fn response_timeout(
+            ms: u32,
+            status: i32,
+            fields: *const u8,
+            fields_len: usize,
+            body: *const u8,
+            body_len: usize,
+        ) -> i32;
         fn response_interim(status: i32, fields: *const u8, fields_len: usize) -> i32;
         fn response_start(status: i32, fields: *const u8, fields_len: usize) -> i32;
         fn response_write(buf: *const u8, len: usize) -> i32;
@@ -117,6 +125,12 @@ mod guest {
             let (fields_len, body_len) = (fields.len(), body.len());
             // SAFETY: both pairs describe slices, which the host reads during the call only.
             done(unsafe { respond(status.into(), fields.as_ptr(), fields_len, body.as_ptr(), body_len) })
+        }
+
+        fn response_timeout(&self, ms: u32, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno> {
+            let (block, status) = (fields.as_ptr(), status.into());
+            // SAFETY: both pairs describe slices, which the host reads during the call only.
+            done(unsafe { response_timeout(ms, status, block, fields.len(), body.as_ptr(), body.len()) })
         }
 
         fn response_interim(&self, status: u16, fields: &[u8]) -> Result<(), Errno> {

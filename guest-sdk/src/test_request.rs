@@ -35,6 +35,7 @@ pub struct TestRequest {
     remote_addr: String,
     pattern: String,
     request_id: String,
+    client_subject: String,
     time_limit: Duration,
     path_values: Vec<Field>,
     headers: Vec<Field>,
@@ -71,6 +72,7 @@ impl Request {
             remote_addr: "192.0.2.1:1234".to_owned(),
             pattern: String::new(),
             request_id: "test".to_owned(),
+            client_subject: String::new(),
             time_limit: Duration::from_secs(30),
             path_values: Vec::new(),
             headers: Vec::new(),
@@ -205,6 +207,14 @@ impl TestRequest {
         self
     }
 
+    /// Sets the subject of the client's verified certificate; see
+    /// [`Request::client_subject`](Request::client_subject).
+    #[must_use]
+    pub fn client_subject(mut self, subject: &str) -> Self {
+        subject.clone_into(&mut self.client_subject);
+        self
+    }
+
     /// Sets the request id.
     #[must_use]
     pub fn request_id(mut self, id: &str) -> Self {
@@ -276,6 +286,7 @@ impl TestRequest {
             local_addr: b"192.0.2.80:80",
             pattern: self.pattern.as_bytes(),
             request_id: self.request_id.as_bytes(),
+            client_subject: self.client_subject.as_bytes(),
         };
         let mut bytes = vec![0; head.size(pairs(&self.path_values), pairs(&self.headers))];
         head.write(pairs(&self.path_values), pairs(&self.headers), &mut bytes);

@@ -48,6 +48,10 @@ impl Values {
         self.0.is_empty()
     }
 
+    pub(crate) fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
     /// Appends the parameters of `text`, leaving out those that are not valid.
     ///
     /// # Errors

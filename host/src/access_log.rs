@@ -15,7 +15,7 @@ use tracing_appender::non_blocking::NonBlocking;
 
 use crate::body::Body;
 use crate::config::AccessLogFormat;
-use crate::guest::{Peer, RouteInfo};
+use crate::guest::{Peer, RawTarget, RouteInfo};
 use crate::request_id::RequestId;
 use crate::telemetry::{self, Flush};
 
@@ -53,6 +53,7 @@ pub struct Record {
     peer: Arc<Peer>,
     method: Method,
     uri: Uri,
+    target: Option<String>,
     version: Version,
     /// None while there is no response: the client went away before there was one.
     status: Option<StatusCode>,
@@ -79,6 +80,11 @@ struct Line<'a> {
     handler: Option<&'a str>,
     pattern: Option<&'a str>,
     request_id: &'a str,
+    /// What is known of the connection's TLS; left out without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_subject: Option<&'a str>,
 }
 
 impl Record {
@@ -94,6 +100,7 @@ impl Record {
             peer: Arc::clone(peer),
             method: request.method().clone(),
             uri: request.uri().clone(),
+            target: raw_target(request),
             version: request.version(),
             status: None,
             bytes: 0,
@@ -144,7 +151,7 @@ impl Record {
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             remote: &self.peer.remote,
             method: self.method.as_str(),
-            target: self.uri.to_string(),
+            target: self.target.clone().unwrap_or_else(|| self.uri.to_string()),
             protocol: format!("{:?}", self.version),
             status: self.status.map(|status| status.as_u16()),
             bytes: self.bytes,
@@ -153,6 +160,8 @@ impl Record {
             handler: self.handler.as_deref(),
             pattern: self.route.as_ref().map(|info| info.pattern.as_str()),
             request_id: &self.id,
+            tls: self.peer.tls.as_ref().map(|tls| tls.version),
+            client_subject: self.peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()),
         };
         if self.log.json {
             let json = serde_json::to_string(&line).unwrap_or_default();
@@ -173,6 +182,11 @@ impl Record {
             line.request_id,
         )
     }
+}
+
+/// The target as it came, where that is not what the URI says.
+fn raw_target<B>(request: &Request<B>) -> Option<String> {
+    request.extensions().get::<RawTarget>().map(|raw| String::from_utf8_lossy(&raw.0).into_owned())
 }
 
 impl Drop for Record {

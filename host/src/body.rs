@@ -35,6 +35,11 @@ impl Body {
         Self::full(Bytes::new())
     }
 
+    /// Whether all of it is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.0, Inner::Full(_))
+    }
+
     pub(crate) fn guest(body: GuestBody) -> Self {
         Self(Inner::Guest(Box::new(body)))
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ListenAddr, Problem};
+use crate::handover::Environment;
 
 mod build;
 mod check;
@@ -43,7 +44,9 @@ enum Command {
   wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
   wasmux serve handler.wasm --listen 127.0.0.1:0
 
-SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.")]
+SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.
+SIGHUP reloads: reads the deployment again and serves it, unless anything is wrong with it.
+SIGUSR2 upgrades: starts the program again with the same listeners, and drains when that one is ready.")]
     Serve(ServeArgs),
     /// Find everything that `serve` would refuse, without listening
     #[command(after_help = "Examples:
@@ -91,7 +94,7 @@ struct ServeArgs {
     /// The deployment to read [default: routes.toml]
     #[arg(long, short, value_name = "FILE", conflicts_with = "module")]
     config: Option<PathBuf>,
-    /// Listen here instead of where the deployment says; may be repeated
+    /// Listen here instead of where [server] says; may be repeated
     #[arg(long, short, value_name = "ADDR", value_parser = ListenAddr::parse)]
     listen: Vec<ListenAddr>,
     /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
@@ -115,6 +118,9 @@ struct RoutesArgs {
     /// The deployment to read
     #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
     config: PathBuf,
+    /// Only what this server serves: `server`, or NAME of [servers.NAME]
+    #[arg(long, short, value_name = "NAME", global = true)]
+    server: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +129,7 @@ enum RoutesCommand {
     #[command(after_help = "Examples:
   wasmux routes explain GET /users/7
   wasmux routes explain GET http://api.example.com/users/7
+  wasmux routes explain GET /metrics --server internal
   echo '{\"method\":\"GET\",\"target\":\"/a\",\"host\":\"localhost\"}' | wasmux routes explain --json
 
 With --json and no URL, each line of standard input is a request {\"method\", \"target\", \"host\"} and each line of
@@ -192,11 +199,11 @@ struct InspectArgs {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Does what was asked for. `handed_over` is what the environment said about sockets before it was cleaned.
     #[must_use]
-    pub fn run(self) -> ExitCode {
+    pub fn run(self, handed_over: &Environment) -> ExitCode {
         match self.command {
-            Command::Serve(args) => serve::run(args),
+            Command::Serve(args) => serve::run(args, handed_over),
             Command::Check(args) => check::run(&args),
             Command::Routes(args) => routes::run(args),
             Command::Build(args) => build::run(&args),

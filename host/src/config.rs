@@ -1,22 +1,30 @@
 //! routes.toml, read and checked: what the rest of the program gets are values that cannot be wrong.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 use wasmux_mux::Mux;
 
+mod fixed;
 mod handlers;
+mod listen;
 mod problem;
+mod process;
 mod routes;
 mod server;
 mod table;
+mod tls;
 mod units;
 
 pub use handlers::HandlerConfig;
+pub use listen::ListenAddr;
 pub use problem::{Problem, ProblemKind, Problems, did_you_mean};
-pub use routes::{FilesConfig, RedirectConfig, RespondConfig, RouteConfig, RouteTarget};
-pub use server::{AccessLogFormat, ListenAddr, ServerConfig};
+pub use process::{AccessLogFormat, ProcessConfig};
+pub use routes::{FilesConfig, RedirectConfig, RespondConfig, RouteConfig, RouteTable, RouteTarget};
+pub use server::{MAIN_SERVER, ServerConfig};
 
+use self::server::ServerEntry;
 use crate::guest::GuestSettings;
 use table::{At, Table};
 
@@ -25,14 +33,14 @@ use table::{At, Table};
 pub struct Config {
     /// The file it came from.
     pub file: PathBuf,
-    /// `[server]`
-    pub server: ServerConfig,
+    /// What `[server]` says about the process.
+    pub process: ProcessConfig,
+    /// The servers that listen: `[server]`, unless it leaves that to the others, and `[servers.*]`; never empty.
+    pub servers: Vec<ServerConfig>,
     /// `[handlers.*]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
-    /// `[routes]`, in the order of the file.
-    pub routes: Vec<RouteConfig>,
-    /// The patterns; each value is an index into `routes`.
-    pub mux: Mux<usize>,
+    /// `[routes]` and every `[servers.*.routes]`, each once, whoever serves it.
+    pub tables: Vec<RouteTable>,
 }
 
 impl Config {
@@ -72,23 +80,28 @@ impl Config {
             problems.add(kind, &span, message);
         }
         let table = Table::new("the file", root, &problems);
-        let server = server::read(table.table("server").map(|entries| (entries.value, &problems)), folder);
+        let (process, servers) = server::read(&table, folder, &problems);
         let defaults =
             table.table("defaults").map(|entries| handlers::read_defaults(entries.value, &problems));
         let handlers = read_handlers(&table, &defaults.unwrap_or_default(), folder, &problems);
-        let (routes, mux) = match table.table("routes") {
-            Some(entries) => routes::read(entries.value, &handlers, folder, &problems),
-            None => (Vec::new(), Mux::new()),
-        };
-        if !table.has("routes") && errors.is_empty() {
-            problems.add_at_line(
-                ProblemKind::MissingKey,
-                1,
-                "there is no [routes] table, so nothing can be served",
-            );
+        let read_routes = |entries| routes::read(entries, &handlers, folder, &problems);
+        let shared = table.table("routes").map(|entries| read_routes(entries.value));
+        let has_routes = table.has("routes") || !errors.is_empty();
+        let mut tables = vec![shared.unwrap_or_default()];
+        let mut configs = Vec::new();
+        for ServerEntry { mut config, span, routes } in servers {
+            match routes {
+                Some(entries) => {
+                    config.routes = tables.len();
+                    tables.push(read_routes(entries.value));
+                }
+                None if has_routes => {}
+                None => no_routes(&config.name, &span, &problems),
+            }
+            configs.push(config);
         }
         table.finish();
-        (Self { file: file.to_owned(), server, handlers, routes, mux }, problems)
+        (Self { file: file.to_owned(), process, servers: configs, handlers, tables }, problems)
     }
 
     /// A deployment of one module, mounted on `/`.
@@ -110,21 +123,70 @@ impl Config {
         let mut config = Self::empty(wasm);
         config.handlers.push(HandlerConfig { wasm: wasm.to_owned(), line: 1, settings });
         let route = RouteConfig { pattern: "/".to_owned(), line: 1, target: Some(RouteTarget::Handler(0)) };
-        config.routes.push(route);
-        let inserted = config.mux.insert("/", 0);
+        let mut table = RouteTable { routes: vec![route], mux: Mux::new() };
+        let inserted = table.mux.insert("/", 0);
         debug_assert!(inserted.is_ok(), "the first pattern of a mux cannot conflict");
+        config.tables = vec![table];
         Ok(config)
+    }
+
+    /// What is served, in a few words.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let routes: usize = self.tables.iter().map(|table| table.routes.len()).sum();
+        let servers = match self.servers.len() {
+            1 => String::new(),
+            count => format!(", {count} servers"),
+        };
+        format!("{routes} routes, {} handlers{servers}", self.handlers.len())
     }
 
     fn empty(file: &Path) -> Self {
         Self {
             file: file.to_owned(),
-            server: ServerConfig::default(),
+            process: ProcessConfig::default(),
+            servers: vec![ServerConfig::default()],
             handlers: Vec::new(),
-            routes: Vec::new(),
-            mux: Mux::new(),
+            tables: vec![RouteTable::default()],
         }
     }
+
+    /// Lets `[server]`, and no other, listen on these addresses instead of its own; none: leaves it as it is.
+    ///
+    /// # Errors
+    /// When `[server]` does not listen at all.
+    pub fn listen_elsewhere(&mut self, listen: &[ListenAddr]) -> Result<(), String> {
+        let main = self.servers.iter_mut().find(|server| server.name == MAIN_SERVER);
+        match main {
+            _ if listen.is_empty() => {}
+            Some(main) => main.listen = listen.to_vec(),
+            None => {
+                return Err(format!(
+                    "--listen is for [server], which does not listen: {} has [servers.*] only; add `listen` to \
+                     [server], or change theirs",
+                    self.file.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a server serves.
+    #[must_use]
+    pub fn table_of(&self, server: &ServerConfig) -> &RouteTable {
+        &self.tables[server.routes]
+    }
+}
+
+/// A server that listens must have something to serve.
+fn no_routes(name: &str, span: &Range<usize>, problems: &Problems) {
+    if name == MAIN_SERVER {
+        let message = "there is no [routes] table, so nothing can be served";
+        return problems.add_at_line(ProblemKind::MissingKey, 1, message);
+    }
+    let message =
+        format!("[servers.{name}] has nothing to serve: add [servers.{name}.routes], or [routes] for all");
+    problems.add(ProblemKind::MissingKey, span, message);
 }
 
 fn read_handlers(
@@ -155,8 +217,12 @@ fn read_handlers(
 /// TOML takes the same pattern twice for a duplicate key; to us it is the plainest conflict there is.
 fn syntax_problem(message: &str, at: &str, root: &DeTable<'_>) -> (ProblemKind, String) {
     let key = at.trim_matches(['"', '\'']);
-    let routes = root.get("routes").and_then(|routes| routes.get_ref().as_table());
-    if message == "duplicate key" && routes.is_some_and(|routes| routes.contains_key(key)) {
+    let own = root.get("servers").and_then(|servers| servers.get_ref().as_table());
+    let own = own.into_iter().flat_map(|servers| servers.values());
+    let own = own.filter_map(|server| server.get_ref().as_table()?.get("routes"));
+    let mut tables =
+        root.get("routes").into_iter().chain(own).filter_map(|routes| routes.get_ref().as_table());
+    if message == "duplicate key" && tables.any(|routes| routes.contains_key(key)) {
         let message = format!("pattern \"{key}\" is registered twice; it would match the same requests");
         return (ProblemKind::PatternConflict, message);
     }

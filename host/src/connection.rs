@@ -1,180 +1,100 @@
-//! One accepted socket and its requests: HTTP/1.1, or HTTP/2 with prior knowledge, told apart by the first bytes.
+//! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt as _;
+use tokio::time::Instant;
 
-use self::socket::Socket;
+use self::handshake::handshake;
+pub(crate) use self::http1::HEADERS_MAX;
 use crate::config::ServerConfig;
 use crate::dispatch::Dispatcher;
-use crate::drain::{Guard, Phase};
+use crate::drain::Guard;
 use crate::guest::Peer;
 use crate::listener::Stream;
-use crate::stall::StallLimit;
+use crate::tls::Tls;
 
+mod handshake;
+mod http1;
+mod http2;
 mod socket;
 
-/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Streams that one HTTP/2 client may have open.
-const H2_STREAMS_MAX: u32 = 100;
-
-/// An HTTP/2 client without requests has twice this long to take its leave.
-const H2_GOODBYE: Duration = Duration::from_millis(500);
-
-/// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
-pub(crate) const HEADERS_MAX: usize = 500;
-
-/// What all connections share.
+/// What all connections of one server share.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    dispatcher: Dispatcher,
+    dispatcher: Arc<Dispatcher>,
     config: ServerConfig,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
-    pub(crate) fn new(dispatcher: Dispatcher, config: ServerConfig) -> Self {
-        Self { dispatcher, config }
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, config: ServerConfig, tls: Option<Arc<Tls>>) -> Self {
+        Self { dispatcher, config, tls }
     }
 
-    /// Serves one connection to its end.
-    pub(crate) async fn serve(self: Arc<Self>, mut stream: Stream, peer: Peer, mut guard: Guard) {
-        let Some(first) = self.first_bytes(&mut stream, &mut guard).await else { return };
-        let is_h2 = first.starts_with(H2_PREFACE);
-        let io = TokioIo::new(Socket::new(first, stream, self.config.stall_timeout));
-        let stall = is_h2.then(|| StallLimit::new(self.config.stall_timeout));
-        let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: stall.clone(), ..peer });
-        let service = {
-            let (this, peer) = (Arc::clone(&self), Arc::clone(&peer));
-            service_fn(move |request| {
-                let (this, peer) = (Arc::clone(&this), Arc::clone(&peer));
-                let begun = this.dispatcher.begin(&peer, &request);
-                async move { Ok::<_, Infallible>(this.dispatcher.call(&peer, request, begun).await) }
-            })
-        };
-        let ended = match stall {
-            Some(stall) => {
-                self.drive_h2(self.http2().serve_connection(io, service), guard, peer, stall).await
+    /// Serves one connection to its end, or until it is idle and has to make room for another.
+    pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, guard: Guard) {
+        let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
+        tokio::select! {
+            () = self.serve_requests(stream, peer, guard) => {}
+            () = activity.is_shed() => {
+                tracing::debug!(remote, "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached");
             }
-            None => drive(self.http1().serve_connection(io, service), guard).await,
-        };
-        if let Err(error) = ended {
-            // Resets, broken requests and broken-off responses: the request's own line says what matters.
-            tracing::debug!("connection ended: {}", crate::error::chain(&error));
         }
     }
 
-    /// Runs an HTTP/2 connection, which needs clocks that HTTP/1.1 has elsewhere: for being idle, for the goodbye of a
-    /// client that does not answer, and for streams that it does not let us send.
-    async fn drive_h2<C>(
-        &self,
-        connection: C,
-        mut guard: Guard,
-        peer: Arc<Peer>,
-        stall: StallLimit,
-    ) -> Result<(), C::Error>
-    where
-        C: GracefulConnection,
-    {
-        let mut connection = pin!(connection);
-        tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = guard.reached(Phase::Draining) => {}
-            () = idle(&peer, self.config.read_header_timeout) => {}
-            () = stall.reached() => {
-                tracing::debug!(remote = peer.remote, "closed: a stream was not read for `stall_timeout`");
-                return Ok(());
+    async fn serve_requests(self: Arc<Self>, stream: Stream, peer: Peer, mut guard: Guard) {
+        let connected = match &self.tls {
+            None => Some((stream, peer)),
+            Some(tls) => {
+                let timeout = self.config.tls_handshake_timeout;
+                handshake(tls, stream, peer, timeout, &mut guard).await
             }
-        }
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = guard.reached(Phase::Closing) => Ok(()),
-            () = idle(&peer, H2_GOODBYE) => Ok(()),
-            () = stall.reached() => Ok(()),
+        };
+        let Some((mut stream, peer)) = connected else { return };
+        let ready = Instant::now();
+        let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
+        if first.starts_with(http2::PREFACE) {
+            http2::serve(self, stream, first.freeze(), peer, guard).await;
+        } else {
+            http1::serve(self, stream, first, ready, peer, guard).await;
         }
     }
 
     /// Reads until it is clear which protocol the client speaks; `None` when it never says.
-    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard) -> Option<Bytes> {
+    async fn first_bytes(&self, stream: &mut Stream, guard: &mut Guard, remote: &str) -> Option<BytesMut> {
         let mut first = BytesMut::with_capacity(4096);
         let read = async {
             loop {
                 if stream.read_buf(&mut first).await.ok()? == 0 {
-                    return None;
+                    return (!first.is_empty()).then_some(());
                 }
-                let seen = first.len().min(H2_PREFACE.len());
-                if first[..seen] != H2_PREFACE[..seen] || seen == H2_PREFACE.len() {
+                let seen = first.len().min(http2::PREFACE.len());
+                if first[..seen] != http2::PREFACE[..seen] || seen == http2::PREFACE.len() {
                     return Some(());
                 }
             }
         };
         tokio::select! {
-            read = tokio::time::timeout(self.config.read_header_timeout, read) => read.ok()??,
-            () = guard.reached(Phase::Draining) => return None,
+            read = within(self.config.read_header_timeout, read) => match read {
+                Some(read) => read?,
+                None => {
+                    tracing::debug!(remote, "connection closed: no request for `read_header_timeout`");
+                    return None;
+                }
+            },
+            () = guard.silence_is_over() => return None,
         }
-        Some(first.freeze())
-    }
-
-    fn http1(&self) -> http1::Builder {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.read_header_timeout)
-            .max_headers(HEADERS_MAX)
-            .max_header_size(self.config.max_header_bytes as usize)
-            .max_buf_size(self.config.max_header_bytes as usize);
-        builder
-    }
-
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .keep_alive_interval(self.config.read_header_timeout)
-            .keep_alive_timeout(self.config.read_header_timeout)
-            .max_concurrent_streams(H2_STREAMS_MAX)
-            .max_header_list_size(u32::try_from(self.config.max_header_bytes).unwrap_or(u32::MAX));
-        builder
+        Some(first)
     }
 }
 
-/// Ends when an HTTP/2 connection has no request under way at two looks, `limit` apart. Everything that serves one
-/// holds the peer; beside that only the service does, and we.
-async fn idle(peer: &Arc<Peer>, limit: Duration) {
-    const WITHOUT_REQUESTS: usize = 2;
-    let mut was_idle = false;
-    loop {
-        tokio::time::sleep(limit).await;
-        let is_idle = Arc::strong_count(peer) <= WITHOUT_REQUESTS;
-        if is_idle && was_idle {
-            return;
-        }
-        was_idle = is_idle;
-    }
-}
-
-/// Runs a connection; when the drain begins it is closed as soon as it is idle, when time is up at once.
-async fn drive<C>(connection: C, mut guard: Guard) -> Result<(), C::Error>
-where
-    C: GracefulConnection,
-{
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = guard.reached(Phase::Draining) => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = guard.reached(Phase::Closing) => Ok(()),
+/// As tokio's `timeout`, with a clock that may be off; `None` when time is up.
+async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+        None => Some(future.await),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmux_mux::Mux;
 
 use crate::builder;
-use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteConfig, RouteTarget};
+use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig};
 use crate::guest::cache::CodeCache;
 use crate::guest::{Artifact, Guest, GuestEngine, RouteInfo};
 use crate::handler::{Files, Fixed, Handler};
@@ -15,8 +15,8 @@ use crate::handler::{Files, Fixed, Handler};
 /// Routes and handlers in force. A request keeps the one it began with to its last byte.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The patterns, each with its route.
-    pub mux: Mux<Route>,
+    /// The name of each server and its patterns, each with its route. Servers with the same routes share them.
+    servers: Vec<(String, Arc<Mux<Route>>)>,
 }
 
 /// One pattern and what it points at.
@@ -39,21 +39,34 @@ impl Deployment {
     pub fn build(config: &Config, engine: &GuestEngine, problems: &Problems) -> Option<Self> {
         let guests = load_guests(config, engine, problems);
         let handler = |route: &RouteConfig| route_handler(route, config, &guests, problems);
-        let handlers: Vec<_> = config.routes.iter().map(handler).collect();
-        let handlers = handlers.into_iter().collect::<Option<Vec<_>>>()?;
-        guests.iter().all(Option::is_some).then(|| Self {
-            mux: config.mux.map(|pattern, &index| {
+        // All of them before the first is given up, so that everything that is wrong shows in one run.
+        let tables: Vec<Vec<_>> =
+            config.tables.iter().map(|table| table.routes.iter().map(handler).collect()).collect();
+        let muxes = config.tables.iter().zip(tables).map(|(table, handlers)| {
+            let handlers = handlers.into_iter().collect::<Option<Vec<_>>>()?;
+            Some(Arc::new(table.mux.map(|pattern, &index| {
                 let (name, handler) = handlers[index].clone();
                 let names = pattern.names().map(str::to_owned).collect();
                 let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
                 Route { handler, name, info }
-            }),
-        })
+            })))
+        });
+        let muxes = muxes.collect::<Option<Vec<_>>>()?;
+        let server = |server: &ServerConfig| (server.name.clone(), Arc::clone(&muxes[server.routes]));
+        let servers = config.servers.iter().map(server).collect();
+        guests.iter().all(Option::is_some).then_some(Self { servers })
+    }
+
+    /// The patterns of the server of this name.
+    #[must_use]
+    pub fn mux(&self, server: &str) -> Option<&Mux<Route>> {
+        // A handful at most, and the first is the usual one.
+        self.servers.iter().find(|(name, _)| name == server).map(|(_, mux)| &**mux)
     }
 }
 
 fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Vec<Option<Arc<Handler>>> {
-    let cache = config.server.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
+    let cache = config.process.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
     let binaries = built_binaries(config, problems);
     let load = |handler: &HandlerConfig| {
         if handler.wasm.is_dir() && !binaries.contains_key(&handler.wasm) {

@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::header::HOST;
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming as HyperBody;
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
+use crate::activity::Busy;
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
-use crate::guest::{Incoming, Peer, RequestBody};
+use crate::guest::{Incoming, NetworkBody, Peer, RequestBody};
 use crate::handler::Handler;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 
-/// Answers requests with one deployment.
+/// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]
 pub struct Dispatcher {
-    deployment: Arc<Deployment>,
+    deployment: Arc<ArcSwap<Deployment>>,
     ids: RequestIds,
     access_log: Option<AccessLog>,
 }
@@ -29,12 +30,13 @@ pub struct Dispatcher {
 pub(crate) struct Begun {
     id: RequestId,
     record: Option<Box<Record>>,
+    busy: Busy,
 }
 
 impl Dispatcher {
-    /// A dispatcher for `deployment`.
+    /// A dispatcher for `deployment`, which may be replaced at any time.
     #[must_use]
-    pub fn new(deployment: Arc<Deployment>, access_log: Option<AccessLog>) -> Self {
+    pub fn new(deployment: Arc<ArcSwap<Deployment>>, access_log: Option<AccessLog>) -> Self {
         Self { deployment, ids: RequestIds::new(), access_log }
     }
 
@@ -42,29 +44,31 @@ impl Dispatcher {
     pub(crate) fn begin<B>(&self, peer: &Arc<Peer>, request: &Request<B>) -> Begun {
         let id = self.ids.assign(request.headers());
         let record = self.access_log.as_ref().map(|log| Record::new(log.clone(), request, peer, &id));
-        Begun { id, record }
+        Begun { id, record, busy: peer.activity.begin() }
     }
 
-    /// Answers one request. Never fails: every error has a response.
+    /// Answers one request to the server of this name. Never fails: every error has a response.
     pub(crate) async fn call(
         &self,
+        server: &str,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         begun: Begun,
     ) -> Response<Recorded> {
-        let Begun { id, mut record } = begun;
-        let (response, route) = self.answer(peer, request, &id).await;
+        let Begun { id, mut record, busy } = begun;
+        let (response, route) = self.answer(server, peer, request, &id).await;
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
         }
         let handler = route.map(|route| route.name);
-        response.map(|body| Recorded::new(body, record, handler, id, Arc::clone(peer)))
+        response.map(|body| Recorded::new(body, record, handler, id, peer, busy))
     }
 
     async fn answer(
         &self,
+        server: &str,
         peer: &Arc<Peer>,
-        request: Request<HyperBody>,
+        request: Request<NetworkBody>,
         id: &RequestId,
     ) -> (Response<Body>, Option<Route>) {
         let (parts, body) = request.into_parts();
@@ -73,21 +77,23 @@ impl Dispatcher {
             return (rescue::options_server(), None);
         }
         let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
-        let (route, values) =
-            match self.deployment.mux.find(&target.request(parts.method.as_str(), authority)) {
-                Found::Match(found) => {
-                    let values = found.values().map(|(_, value)| value.into_owned()).collect();
-                    (found.value().clone(), values)
-                }
-                Found::Redirect(redirect) => {
-                    return (rescue::redirect(redirect.location(), &parts.method, id), None);
-                }
-                Found::MethodNotAllowed(allow) => {
-                    return (rescue::method_not_allowed(&allow.to_string(), id), None);
-                }
-                Found::NotFound => return (rescue::not_found(id), None),
-                Found::BadRequest => return (rescue::bad_request(id), None),
-            };
+        // A server that the deployment does not have any more has nothing to offer.
+        let deployment = self.deployment.load();
+        let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
+        let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
+            Found::Match(found) => {
+                let values = found.values().map(|(_, value)| value.into_owned()).collect();
+                (found.value().clone(), values)
+            }
+            Found::Redirect(redirect) => {
+                return (rescue::redirect(redirect.location(), &parts.method, id), None);
+            }
+            Found::MethodNotAllowed(allow) => {
+                return (rescue::method_not_allowed(&allow.to_string(), id), None);
+            }
+            Found::NotFound => return (rescue::not_found(id), None),
+            Found::BadRequest => return (rescue::bad_request(id), None),
+        };
         let result = match &*route.handler {
             Handler::Fixed(fixed) => Ok(fixed.response()),
             Handler::Files(files) => {
@@ -95,7 +101,7 @@ impl Dispatcher {
             }
             Handler::Guest(guest) => {
                 let authority = authority.to_owned();
-                let body = RequestBody::incoming(body);
+                let body = RequestBody::network(body);
                 let (route, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
                 Arc::clone(guest).serve(Incoming { parts, authority, body, route, values, id, peer }).await
             }

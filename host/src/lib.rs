@@ -16,6 +16,7 @@ pub mod dispatch;
 pub mod handler;
 pub mod listener;
 pub mod server;
+pub mod tls;
 
 // The guest.
 pub mod guest;
@@ -27,7 +28,15 @@ pub mod recorded;
 pub mod rescue;
 pub mod stall;
 
-// Beside the path.
+// Its own life: what comes before, after and in place of this process.
+pub mod admin;
 pub mod drain;
+pub mod handover;
+pub mod notify;
+pub mod reload;
+pub mod upgrade;
+
+// Beside the path.
+pub mod activity;
 pub mod error;
 pub mod request_id;

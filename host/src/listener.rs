@@ -2,18 +2,23 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
+use crate::activity::Activity;
 use crate::config::ListenAddr;
 use crate::guest::Peer;
+use crate::handover::{Handover, Inherited, Note};
 
 /// Connections that the kernel may hold for us.
 const BACKLOG: i32 = 4096;
@@ -26,6 +31,19 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     socket: BoundSocket,
+    /// The address as it was asked for.
+    asked: ListenAddr,
+    /// Handed over by a process whose socket file becomes ours when it goes.
+    inherits_file: bool,
+}
+
+/// Who has taken over a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewOwner {
+    /// The process that we have started.
+    Other,
+    /// This one, from the process that started it.
+    Us,
 }
 
 #[derive(Debug)]
@@ -34,28 +52,39 @@ enum BoundSocket {
     Unix(UnixListener, SocketFile),
 }
 
-/// The file of a unix socket, removed with its listener.
+/// The file of a unix socket, removed with its listener if it is ours.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    is_ours: AtomicBool,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if *self.is_ours.get_mut() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
 impl Listener {
-    /// Binds. A host name is resolved and its first address that works is used; an empty host means every interface,
+    /// Takes the socket for this address that was handed over, else binds. A host name is resolved and its first address that works is used; an empty host means every interface,
     /// IPv6 and IPv4.
     ///
     /// # Errors
     /// With the address and what to do about it.
-    pub async fn bind(address: &ListenAddr) -> Result<Self, String> {
+    pub async fn bind(address: &ListenAddr, handover: &mut Handover) -> Result<Self, String> {
+        if let Some(inherited) = handover.adopt(address).await {
+            return Self::adopt(address, inherited).map_err(|error| {
+                format!("cannot listen on the socket {address} that was handed over: {error}")
+            });
+        }
         let socket = match address {
             ListenAddr::Tcp(host, port) => bind_tcp(host, *port).await.map(BoundSocket::Tcp),
             ListenAddr::Unix(path) => bind_unix(path).await,
         };
-        socket.map(|socket| Self { socket }).map_err(|error| {
+        let listener = socket.map(|socket| Self { socket, asked: address.clone(), inherits_file: false });
+        listener.map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::AddrInUse => {
                     "; stop the program that uses it, or choose another with --listen"
@@ -68,15 +97,51 @@ impl Listener {
         })
     }
 
-    /// The address as a URL, with the real port.
+    fn adopt(address: &ListenAddr, inherited: Inherited) -> io::Result<Self> {
+        let socket = match address {
+            ListenAddr::Tcp(..) => BoundSocket::Tcp(TcpListener::from_std(inherited.socket.into())?),
+            ListenAddr::Unix(path) => {
+                // Not ours yet: while the process that made it serves, it must stay if this one fails.
+                let file = SocketFile { path: path.clone(), is_ours: AtomicBool::new(false) };
+                BoundSocket::Unix(UnixListener::from_std(inherited.socket.into())?, file)
+            }
+        };
+        let inherits_file = inherited.note.is_some_and(|note| note.owns_file);
+        Ok(Self { socket, asked: address.clone(), inherits_file })
+    }
+
+    /// A further descriptor of the socket, and what the next process should know about it.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn to_hand_over(&self) -> io::Result<(OwnedFd, Note)> {
+        let (fd, owns_file) = match &self.socket {
+            BoundSocket::Tcp(socket) => (socket.as_fd(), false),
+            BoundSocket::Unix(socket, file) => (socket.as_fd(), file.is_ours.load(Ordering::Relaxed)),
+        };
+        Ok((fd.try_clone_to_owned()?, Note { listen: self.asked.to_string(), owns_file }))
+    }
+
+    /// Another process has taken over, or this one has: says whose the file of a unix socket is from now on. One that
+    /// a service manager made is neither's.
+    pub fn handed_over(&self, to: NewOwner) {
+        let BoundSocket::Unix(_, file) = &self.socket else { return };
+        match to {
+            NewOwner::Other => file.is_ours.store(false, Ordering::Relaxed),
+            NewOwner::Us if self.inherits_file => file.is_ours.store(true, Ordering::Relaxed),
+            NewOwner::Us => {}
+        }
+    }
+
+    /// The address as a URL of this scheme, `http` or `https`, with the real port.
     #[must_use]
-    pub fn url(&self) -> String {
+    pub fn url(&self, scheme: &str) -> String {
         match &self.socket {
             BoundSocket::Tcp(socket) => match socket.local_addr() {
-                Ok(address) => format!("http://{address}"),
-                Err(error) => format!("http://? ({error})"),
+                Ok(address) => format!("{scheme}://{address}"),
+                Err(error) => format!("{scheme}://? ({error})"),
             },
-            BoundSocket::Unix(_, file) => format!("http+unix://{}", file.0.display()),
+            BoundSocket::Unix(_, file) => format!("{scheme}+unix://{}", file.path.display()),
         }
     }
 
@@ -155,7 +220,8 @@ async fn bind_unix(path: &Path) -> io::Result<BoundSocket> {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    Ok(BoundSocket::Unix(listener, SocketFile(path.to_owned())))
+    let file = SocketFile { path: path.to_owned(), is_ours: AtomicBool::new(true) };
+    Ok(BoundSocket::Unix(listener, file))
 }
 
 /// An accepted socket.
@@ -165,6 +231,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix domain socket.
     Unix(UnixStream),
+    /// TLS over one of these, after its handshake.
+    Tls(Box<TlsStream<Stream>>),
 }
 
 impl Stream {
@@ -175,8 +243,11 @@ impl Stream {
             remote: canonical(remote),
             local: canonical(stream.local_addr()?),
             scheme: "http",
+            tls: None,
             guard: None,
             stall: None,
+            link: None,
+            activity: Activity::new(),
         };
         Ok((Self::Tcp(stream), peer))
     }
@@ -188,8 +259,11 @@ impl Stream {
                 remote: "unix".to_owned(),
                 local: "unix".to_owned(),
                 scheme: "http",
+                tls: None,
                 guard: None,
                 stall: None,
+                link: None,
+                activity: Activity::new(),
             },
         )
     }
@@ -205,6 +279,7 @@ macro_rules! either {
         match $self.get_mut() {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls($stream) => $call,
         }
     };
 }
@@ -237,6 +312,10 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

@@ -4,12 +4,20 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use wasmux::handover::{Environment, VARIABLES};
 
 // Requests allocate and free small things on many threads, which is what mimalloc is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let handed_over = match handed_over() {
+        Ok(handed_over) => handed_over,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "wasmux: /proc does not show what was handed over: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let cli = wasmux::cli::Cli::parse();
     let _log = match wasmux::telemetry::start() {
         Ok(guard) => guard,
@@ -18,5 +26,24 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    cli.run()
+    cli.run(&handed_over)
+}
+
+/// What this process was started with, beside arguments: file descriptors, and variables that speak of them. Both are
+/// claimed at once, so that no process that is started later has them too.
+#[expect(
+    unsafe_code,
+    reason = "a descriptor is a number: who owns it, only this first moment of the program can tell"
+)]
+fn handed_over() -> std::io::Result<Environment> {
+    let environment = Environment::read();
+    if !environment.is_empty() {
+        // SAFETY: `main` calls this before anything else. There is no other thread that could read the environment
+        // meanwhile, and whatever descriptors are open beside the standard three, nothing in this program owns yet.
+        unsafe {
+            VARIABLES.iter().for_each(|name| std::env::remove_var(name));
+            command_fds::inherited::init_inherited_fds()?;
+        }
+    }
+    Ok(environment)
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::access_log::Record;
+use crate::activity::Busy;
 use crate::body::Body;
 use crate::error::Error;
 use crate::guest::Peer;
@@ -32,6 +33,7 @@ pub struct Recorded {
     rest: Bytes,
     /// Marks its connection as busy until the last byte.
     _peer: Arc<Peer>,
+    _busy: Busy,
 }
 
 impl Recorded {
@@ -40,11 +42,17 @@ impl Recorded {
         record: Option<Box<Record>>,
         handler: Option<Arc<str>>,
         id: RequestId,
-        peer: Arc<Peer>,
+        peer: &Arc<Peer>,
+        busy: Busy,
     ) -> Self {
         let limit = peer.stall.as_ref().filter(|_| !body.is_end_stream());
         let stall = limit.map(StallLimit::watch);
-        Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: peer }
+        Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: Arc::clone(peer), _busy: busy }
+    }
+
+    /// Whether all of it is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.body.is_whole()
     }
 
     fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {

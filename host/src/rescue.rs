@@ -93,6 +93,16 @@ pub(crate) fn redirect(location: &str, method: &Method, id: &RequestId) -> Respo
 }
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
+/// For probes while the program stops or another process has taken over.
+pub(crate) fn draining(id: &RequestId) -> Response<Body> {
+    text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned(), id)
+}
+
+/// For probes that found what they hoped for.
+pub(crate) fn well(word: &str, id: &RequestId) -> Response<Body> {
+    text(StatusCode::OK, format!("{word}\n"), id)
+}
+
 pub(crate) fn options_server() -> Response<Body> {
     Response::new(Body::empty())
 }

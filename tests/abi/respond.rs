@@ -248,7 +248,23 @@ fn malformed_blocks_trap() {
 }
 
 #[test]
-fn interim_is_checked_and_left_out() {
+fn interim_responses_come_before_the_final_one() {
+    let server = caller();
+    let hints = Script::new().interim(103, &[("Link", "</a.css>; rel=preload"), ("Content-Length", "7")]);
+    let call = Call::new(&server, hints.interim(102, &[]).respond(200, &[], "final"));
+    let mut conn = server.connect();
+    conn.send(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", call.path));
+    let early = conn.head();
+    assert_eq!((early.status, early.header("link")), (103, Some("</a.css>; rel=preload")));
+    assert_eq!(early.header("content-length"), None, "that is the final response's");
+    let response = conn.response();
+    assert_eq!((&response.interim[..], response.status, &*response.text()), (&[102][..], 200, "final"));
+    conn.send(format!("GET {} HTTP/1.0\r\nHost: x\r\n\r\n", call.path));
+    assert_eq!(conn.head().status, 200, "HTTP/1.0 has none");
+}
+
+#[test]
+fn interim_is_checked() {
     let server = caller();
     let interim = |status| Script::new().interim(status, &[("Link", "</a.css>; rel=preload")]);
     let then = |script: Script| script.respond(200, &[], "final");

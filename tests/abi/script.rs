@@ -33,6 +33,8 @@ pub(super) enum Op {
     /// (ptr, len)
     ReadAll,
     ResponseAbort,
+    /// (ms, fields, fields_len, body, body_len), with status 503
+    ResponseTimeout,
 }
 
 /// An argument: a number, or the address of data that comes with the script.
@@ -113,6 +115,14 @@ impl Script {
         let (ptr, len) = self.place(&block(fields));
         let (body, body_len) = self.place(body.as_bytes());
         self.steps.push((Op::Respond, vec![status.into(), ptr, len, body, body_len]));
+        self
+    }
+
+    /// Prepares a 503 with this field and body for `ms` milliseconds from then.
+    pub(super) fn timeout(mut self, ms: u32, field: (&str, &str), body: &str) -> Self {
+        let (ptr, len) = self.place(&block(&[field]));
+        let (body, body_len) = self.place(body.as_bytes());
+        self.steps.push((Op::ResponseTimeout, vec![ms.into(), ptr, len, body, body_len]));
         self
     }
 

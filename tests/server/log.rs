@@ -122,13 +122,13 @@ fn incomplete_ones_are_marked() {
     conn.request("GET", "/ticks", &["X-Request-Id: i-1"], b"");
     assert_eq!(conn.head().status, 200);
     assert_eq!(conn.chunk().unwrap(), b"tick\n");
-    drop(conn);
+    conn.reset();
     let json: Value = serde_json::from_str(&server.out.wait_for(&["\"i-1\""])).unwrap();
     assert_eq!((&json["complete"], &json["status"]), (&false.into(), &200.into()));
 
     let mut conn = server.connect();
     conn.request("GET", "/sleep/20000", &["X-Request-Id: i-2"], b"");
-    drop(conn);
+    conn.reset();
     let json: Value = serde_json::from_str(&server.out.wait_for(&["\"i-2\""])).unwrap();
     assert_eq!(json["complete"], false);
 }

@@ -6,11 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use super::DEADLINE;
 
 trait Socket: Read + Write + Send {
     fn finish(&self);
     fn set_patience(&self, patience: Duration);
+    /// Makes the kernel forget all about it when it is closed, and tell the other side so.
+    fn reset_on_close(&self);
 }
 
 impl Socket for TcpStream {
@@ -21,6 +25,10 @@ impl Socket for TcpStream {
     fn set_patience(&self, patience: Duration) {
         self.set_read_timeout(Some(patience)).unwrap();
     }
+
+    fn reset_on_close(&self) {
+        socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)).unwrap();
+    }
 }
 
 impl Socket for UnixStream {
@@ -30,6 +38,22 @@ impl Socket for UnixStream {
 
     fn set_patience(&self, patience: Duration) {
         self.set_read_timeout(Some(patience)).unwrap();
+    }
+
+    fn reset_on_close(&self) {}
+}
+
+impl Socket for StreamOwned<ClientConnection, TcpStream> {
+    fn finish(&self) {
+        self.sock.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn set_patience(&self, patience: Duration) {
+        self.sock.set_read_timeout(Some(patience)).unwrap();
+    }
+
+    fn reset_on_close(&self) {
+        self.sock.reset_on_close();
     }
 }
 
@@ -48,6 +72,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case, in order.
     pub(crate) headers: Vec<(String, String)>,
+    /// Statuses of the interim responses before it.
+    pub(crate) interim: Vec<u16>,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Vec<(String, String)>,
     /// Whether the body came to the end that its framing promised.
@@ -84,6 +110,13 @@ impl Conn {
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         Self { socket: Box::new(socket), local: None, unread: Vec::new(), head_of_last: false }
+    }
+
+    /// HTTP/1.1 over a TLS connection, whose handshake may still be to come.
+    pub(crate) fn tls(session: ClientConnection, socket: TcpStream) -> Self {
+        let local = socket.local_addr().ok();
+        let socket = Box::new(StreamOwned::new(session, socket));
+        Self { socket, local, unread: Vec::new(), head_of_last: false }
     }
 
     /// Our own address, as the server sees it.
@@ -129,12 +162,25 @@ impl Conn {
         self.socket.finish();
     }
 
-    /// Reads one response, interim ones included, with its whole body.
+    /// Ends the connection as a program that dies does: with a reset, which says more than that nothing else is sent.
+    pub(crate) fn reset(self) {
+        self.socket.reset_on_close();
+    }
+
+    /// Reads one response with its whole body.
     pub(crate) fn response(&mut self) -> Response {
-        let mut response = self.head();
+        let mut interim = Vec::new();
+        let mut response = loop {
+            let response = self.head();
+            match response.status {
+                100..200 => interim.push(response.status),
+                _ => break response,
+            }
+        };
+        response.interim = interim;
         let status = response.status;
         let length = response.header("content-length").map(|length| length.parse::<usize>().unwrap());
-        if self.head_of_last || status < 200 || status == 204 || status == 304 {
+        if self.head_of_last || status == 204 || status == 304 {
             response.complete = true;
         } else if response.is_chunked() {
             while let Some(chunk) = self.chunk() {

@@ -23,3 +23,32 @@ pub(crate) fn serve_examples() -> Server {
     let file = root().join("routes.toml");
     Site::new("").serve_with(&["--config", file.to_str().unwrap()])
 }
+
+/// A site of the guest `puppet`, which does what the query tells it, with these lines in `[server]`.
+pub(crate) fn puppet_site(settings: &str) -> Site {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let folder = root().join("tests/guests/puppet");
+    let routes = format!(
+        r#"
+        [server]
+        {settings}
+        [handlers]
+        puppet = {{ wasm = {folder:?} }}
+        [routes]
+        "/puppet" = "puppet"
+        "/puppet/{{rest...}}" = "puppet"
+        "/secret" = "puppet"
+        "/probe" = "puppet"
+        "/tree/" = "puppet"
+        "GET /only-get" = "puppet"
+        "POST /only-post" = "puppet"
+        "example.test/hosted" = "puppet"
+        "#
+    );
+    let site = Site::new(&routes);
+    BUILT.get_or_init(|| {
+        let built = site.run(&["build"]);
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    });
+    site
+}

@@ -54,6 +54,11 @@ impl Lines {
         })
     }
 
+    /// How many lines with `part` there are so far.
+    pub(crate) fn count(&self, part: &str) -> usize {
+        self.all().iter().filter(|line| line.contains(part)).count()
+    }
+
     /// Waits for the end of the stream.
     pub(crate) fn wait_for_end(&self) {
         self.wait("the end of the stream", |_, ended| ended.then_some(()));

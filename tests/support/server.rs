@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::DEADLINE;
 use super::client::{Conn, Response};
 use super::lines::Lines;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_wasmux");
 
 /// Compiled guests are kept here for all tests, and for the next run.
 const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
@@ -17,9 +21,13 @@ const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
 /// For commands that end by themselves; some compile crates.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(300);
 
-/// The program under test, with nothing in its environment that would change what it does.
+/// A command of the program under test, with nothing in its environment that would change what it does.
 pub(crate) fn wasmux(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wasmux"));
+    command_of(Path::new(PROGRAM), folder)
+}
+
+fn command_of(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(folder).env_remove("WASMUX_LOG").env("XDG_CACHE_HOME", CACHE).stdin(Stdio::null());
     command
 }
@@ -116,14 +124,30 @@ impl Site {
 
     /// As [`Self::serve`], with further arguments.
     pub(crate) fn serve_with(self, args: &[&str]) -> Server {
-        let mut command = wasmux(&self.folder);
+        let command = self.serve_command(Path::new(PROGRAM), args);
+        Server::start(command, self)
+    }
+
+    /// The command that [`Self::serve_with`] starts, of this file.
+    pub(crate) fn serve_command(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = command_of(program, &self.folder);
         command.arg("serve").args(args).env("WASMUX_LOG", self.log_level);
         let text = std::fs::read_to_string(self.path("routes.toml")).unwrap_or_default();
         if !text.contains("listen =") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        Server::start(command, self)
+        command
     }
+}
+
+/// What the log says of processes that are to take over, before their number.
+const STARTING: &str = "upgrade: process ";
+/// And of one that has.
+const REPLACED_BY: &str = "serves from now on: process ";
+
+fn number_after(line: &str, words: &str) -> Option<u32> {
+    let rest = line.split(words).nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A running `wasmux serve`, killed when dropped; a test that panics shows its log.
@@ -139,7 +163,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, site: Site) -> Self {
+    /// Starts a command of [`Site::serve_command`].
+    pub(crate) fn start(mut command: Command, site: Site) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = Lines::collect(child.stdout.take().unwrap());
         let log = Lines::collect(child.stderr.take().unwrap());
@@ -155,10 +180,15 @@ impl Server {
         &self.urls
     }
 
+    /// The addresses of all TCP listeners.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let texts = self.urls.iter().filter_map(|url| url.split_once("://"));
+        texts.filter_map(|(_, address)| address.parse().ok()).collect()
+    }
+
     /// The address of the first TCP listener.
     pub(crate) fn address(&self) -> SocketAddr {
-        let mut addresses = self.urls.iter().filter_map(|url| url.strip_prefix("http://"));
-        addresses.next().unwrap().parse().unwrap()
+        self.addresses()[0]
     }
 
     /// A connection to the first TCP listener.
@@ -177,9 +207,35 @@ impl Server {
         self.request("GET", target, &[], b"")
     }
 
-    /// Sends a signal: `TERM`, `INT`.
+    /// Sends a signal: `TERM`, `INT`, `HUP`, `USR2`.
     pub(crate) fn signal(&self, name: &str) {
-        kill(self.child.id(), name);
+        kill(self.pid(), name);
+    }
+
+    /// The process that serves: after an upgrade another one.
+    pub(crate) fn pid(&self) -> u32 {
+        let replaced = self.log.all().into_iter().rev().find_map(|line| number_after(&line, REPLACED_BY));
+        replaced.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Has the program replaced by a new process and waits until that one serves; answers which one it is.
+    pub(crate) fn upgrade(&self) -> u32 {
+        let count = self.log.count(REPLACED_BY) + 1;
+        self.signal("USR2");
+        let lines = self.log.wait_for_many(REPLACED_BY, count);
+        number_after(&lines[count - 1], REPLACED_BY).unwrap()
+    }
+
+    /// Waits for the end of the process that was started first.
+    pub(crate) fn wait_for_first(&mut self) -> ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => assert!(Instant::now() < until, "process {} does not end", self.child.id()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for the program's end; fails when it does not come.
@@ -201,6 +257,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log.all();
+        for pid in log.iter().filter_map(|line| number_after(line, STARTING)) {
+            // The number may be somebody else's by now.
+            let folder = std::fs::read_link(format!("/proc/{pid}/cwd"));
+            if folder.ok() == self.site.folder.canonicalize().ok() {
+                kill(pid, "KILL");
+            }
+        }
         if std::thread::panicking() {
             eprintln!("--- log of wasmux\n{}\n---", self.log.all().join("\n"));
         }

@@ -5,7 +5,7 @@
 use crate::fields::{FieldIter, FieldsWriter, fields, fields_size};
 
 /// Size of the fixed part in this version, in bytes.
-pub const HEAD_FIXED_SIZE: usize = 136;
+pub const HEAD_FIXED_SIZE: usize = 144;
 /// Bit of `flags`: the target has a query, possibly an empty one.
 pub const QUERY_PRESENT: u32 = 1;
 
@@ -13,6 +13,8 @@ const TEXTS: usize = 11;
 const TEXTS_AT: usize = 32;
 const PATH_VALUES_AT: usize = 120;
 const HEADERS_AT: usize = 128;
+/// The first of the fields that older hosts do not write.
+const CLIENT_SUBJECT_AT: usize = 136;
 
 /// What the host tells a guest about a request, borrowed from wherever it is kept.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,6 +45,8 @@ pub struct Head<'a> {
     pub pattern: &'a [u8],
     /// The id used in logs.
     pub request_id: &'a [u8],
+    /// Subject of the client's verified certificate; empty without one.
+    pub client_subject: &'a [u8],
 }
 
 impl<'a> Head<'a> {
@@ -69,7 +73,7 @@ impl<'a> Head<'a> {
         headers: impl Iterator<Item = (&'f [u8], &'f [u8])>,
     ) -> usize {
         let texts: usize = self.texts().iter().map(|text| text.len()).sum();
-        HEAD_FIXED_SIZE + texts + fields_size(path_values) + fields_size(headers)
+        HEAD_FIXED_SIZE + texts + self.client_subject.len() + fields_size(path_values) + fields_size(headers)
     }
 
     /// Encodes the head at the front of `out`.
@@ -89,6 +93,9 @@ impl<'a> Head<'a> {
             put_span(out, TEXTS_AT + 8 * index, at, text.len());
             at += text.len();
         }
+        out[at..at + self.client_subject.len()].copy_from_slice(self.client_subject);
+        put_span(out, CLIENT_SUBJECT_AT, at, self.client_subject.len());
+        at += self.client_subject.len();
         let len = put_fields(path_values, &mut out[at..]);
         put_span(out, PATH_VALUES_AT, at, len);
         at += len;
@@ -147,6 +154,13 @@ impl<'a> HeadView<'a> {
         8 local_addr "The connection's own address."
         9 pattern "The pattern that matched, as registered."
         10 request_id "The id used in logs."
+    }
+
+    /// Subject of the client's verified certificate; empty without one, and from a host that knows nothing of it.
+    #[must_use]
+    pub fn client_subject(&self) -> &'a [u8] {
+        let fixed_size = u32::from_le_bytes(self.array(4)) as usize;
+        if fixed_size >= CLIENT_SUBJECT_AT + 8 { self.span(CLIENT_SUBJECT_AT) } else { &[] }
     }
 
     /// The escaped query, if the target has one.
@@ -216,6 +230,7 @@ mod tests {
             local_addr: b"127.0.0.1:80",
             pattern: b"/{x}",
             request_id: b"id-1",
+            client_subject: b"CN=Ann",
         }
     }
 
@@ -238,7 +253,7 @@ mod tests {
         assert_eq!(view.query(), Some(&b"c=d"[..]));
         assert_eq!((view.protocol(), view.pattern()), (&b"HTTP/1.1"[..], &b"/{x}"[..]));
         assert_eq!((view.remote_addr(), view.local_addr()), (&b"127.0.0.1:5"[..], &b"127.0.0.1:80"[..]));
-        assert_eq!(view.request_id(), b"id-1");
+        assert_eq!((view.request_id(), view.client_subject()), (&b"id-1"[..], &b"CN=Ann"[..]));
         assert_eq!(view.path_values().collect::<Vec<_>>(), [(&b"x"[..], &b"a b"[..])]);
         assert_eq!(view.headers().map(|(_, v)| v).collect::<Vec<_>>(), [&b"*/*"[..], b"\xff"]);
     }
@@ -249,6 +264,14 @@ mod tests {
         let empty = encode(&Head { query: Some(b""), ..sample() }, &[], &[]);
         assert_eq!(HeadView::new(&none).query(), None);
         assert_eq!(HeadView::new(&empty).query(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn an_older_head_has_no_subject() {
+        let mut bytes = encode(&sample(), &[], &[]);
+        bytes[4..8].copy_from_slice(&136_u32.to_le_bytes());
+        assert_eq!(HeadView::new(&bytes).client_subject(), b"");
+        assert_eq!(HeadView::new(&bytes).method(), b"POST");
     }
 
     #[test]

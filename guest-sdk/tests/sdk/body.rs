@@ -1,6 +1,6 @@
 use std::io::{self, ErrorKind, Read, Write};
 
-use wasmux_sdk::{BodyError, Recorder, Request, ResponseWriter, Result, TestRequest};
+use wasmux_sdk::{BodyError, Recorder, Request, ResponseWriter, Result, TestRequest, max_bytes_handler};
 
 fn echo(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     io::copy(r, w)?;
@@ -117,4 +117,47 @@ fn json_is_read_or_refused() {
     let response = post(Request::post("/").body("[1, \"x\"]"), sum);
     assert_eq!(response.status(), 400);
     assert!(response.text().starts_with("invalid JSON: invalid type"), "{}", response.text());
+}
+
+#[test]
+fn limits_of_handlers_by_size() {
+    let table: [(u64, usize, bool); 9] = [
+        (0, 0, true),
+        (0, 1, false),
+        (1, 0, true),
+        (1, 1, true),
+        (5, 4, true),
+        (5, 5, true),
+        (5, 6, false),
+        (2048, 2048, true),
+        (2048, 100_000, false),
+    ];
+    for (limit, size, fits) in table {
+        for request in [
+            Request::post("/").body(vec![b'x'; size]),
+            Request::post("/").chunks(vec![b'x'; size].chunks(7).map(<[u8]>::to_vec)),
+        ] {
+            let response = Recorder::serve(max_bytes_handler(echo, limit), request);
+            let want = if fits { (200, size, "") } else { (413, "request body too large\n".len(), "close") };
+            let got = (response.status().as_u16(), response.body().len(), response.header("connection"));
+            assert_eq!(got, want, "{size} bytes of {limit}");
+        }
+    }
+}
+
+#[test]
+fn the_smaller_of_two_limits_counts() {
+    for (outer, inner) in [(3, 5), (5, 3)] {
+        let handler = max_bytes_handler(
+            move |w: &mut ResponseWriter, r: &mut Request| {
+                let error = r.max_bytes(inner).bytes().unwrap_err();
+                Ok(write!(w, "{error}")?)
+            },
+            outer,
+        );
+        let response = Recorder::serve(handler, Request::post("/").body("12345678"));
+        assert_eq!(response.text(), "request body too large: request body is longer than 3 bytes");
+        // The handler has dealt with it; the rest of the body is in the way of another request all the same.
+        assert_eq!((response.status().as_u16(), response.header("connection")), (200, "close"));
+    }
 }

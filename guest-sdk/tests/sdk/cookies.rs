@@ -39,6 +39,32 @@ fn cookie_headers() {
 }
 
 #[test]
+fn the_strict_reader_refuses_what_the_other_one_passes_over() {
+    let all = Cookie::parse(" a=1;b=\"2\" ; c=; d=\"\"").expect("valid");
+    let all: Vec<_> = all.iter().map(|c| (c.name.as_str(), c.value.as_str(), c.quoted)).collect();
+    assert_eq!(all, [("a", "1", false), ("b", "2", true), ("c", "", false), ("d", "", true)]);
+    let many = |count| vec!["a=b"; count].join(";");
+    assert_eq!(Cookie::parse(&many(3000)).expect("not too many").len(), 3000);
+    for (line, want) in [
+        ("", "blank cookie"),
+        (" \t", "blank cookie"),
+        ("a", "'=' not found in cookie"),
+        ("a=1;", "'=' not found in cookie"),
+        ("a=1;;b=2", "'=' not found in cookie"),
+        ("=1", "invalid cookie name"),
+        ("a =1", "invalid cookie name"),
+        ("ä=1", "invalid cookie name"),
+        ("a=\"", "invalid cookie value"),
+        ("a=b\\c", "invalid cookie value"),
+        ("a=ä", "invalid cookie value"),
+        (&many(3001), "too many cookies"),
+    ] {
+        let error = Cookie::parse(line).expect_err("not valid");
+        assert_eq!((error.status().as_u16(), error.message()), (400, want));
+    }
+}
+
+#[test]
 fn three_thousand_cookies_are_the_most() {
     assert_eq!(read(Request::get("/").header("cookie", vec!["a=b"; 3000].join(";"))).len(), 3000);
     assert_eq!(read(Request::get("/").header("cookie", vec!["a=b"; 3001].join(";"))).len(), 0);
@@ -98,6 +124,13 @@ fn set_cookie_is_written_as_net_http_writes_it() {
         (cookie("special-2", ",z"), "special-2=\",z\""),
         (cookie("special-3", "a\"b\\c;d\n"), "special-3=abcd"),
         (cookie("empty", ""), "empty="),
+        (Cookie { quoted: true, ..cookie("empty", "") }, "empty="),
+        (Cookie { quoted: true, ..cookie("emptied", "\"\\") }, "emptied="),
+        (Cookie { domain: "example.com.".into(), ..cookie("d", "v") }, "d=v; Domain=example.com."),
+        (Cookie { domain: "..example.com".into(), ..cookie("d", "v") }, "d=v"),
+        (Cookie { domain: "exa_mple.com".into(), ..cookie("d", "v") }, "d=v"),
+        (Cookie { domain: "a".repeat(64) + ".com", ..cookie("d", "v") }, "d=v"),
+        (Cookie { domain: "123.456".into(), ..cookie("d", "v") }, "d=v"),
         (cookie("", ""), ""),
         (cookie("\t", "x"), ""),
         (cookie("a\nb", "x"), ""),
@@ -122,6 +155,9 @@ fn set_cookie_is_read_back() {
         ("a=b; MAX-AGE=0", Cookie { max_age: Some(0), ..Cookie::new("a", "b") }),
         ("a=b; max-age=-5", Cookie { max_age: Some(0), ..Cookie::new("a", "b") }),
         ("a=b; max-age=07; max-age=x", Cookie::new("a", "b")),
+        ("a=b; max-age=00", Cookie { max_age: Some(0), ..Cookie::new("a", "b") }),
+        ("a=b; SECURE; HttpOnly=x; path", Cookie { secure: true, http_only: true, ..Cookie::new("a", "b") }),
+        ("a=b; path=\"/x\"; domain=a b", Cookie { domain: "a b".into(), ..Cookie::new("a", "b") }),
         ("a=b; samesite=odd; unknown=1; ; =", Cookie::new("a", "b")),
         (" a = b", Cookie::new("a", " b")),
     ];

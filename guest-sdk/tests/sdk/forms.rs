@@ -14,6 +14,9 @@ fn the_body_comes_before_the_query() {
         assert_eq!((form.get("only"), form.get("ä"), form.get("no")), (Some("query"), Some("ö=ü"), None));
         assert_eq!(r.form_value("both"), "body & more");
         assert_eq!(r.form_value("no"), "");
+        for (name, want) in [("both", "body & more"), ("ä", "ö=ü"), ("only", "")] {
+            assert_eq!(r.post_form_value(name), want);
+        }
         Ok(())
     });
     assert_eq!(response.status(), 200);
@@ -56,7 +59,9 @@ fn what_is_not_valid_is_400_but_the_rest_can_be_had() {
 #[test]
 fn a_form_of_more_than_10_mib_is_413_unless_allowed() {
     let large = || urlencoded(vec![b'x'; (10 << 20) + 1]);
-    assert_eq!(look(large(), |r| r.form().map(drop)).status(), 413);
+    let response = look(large(), |r| r.form().map(drop));
+    assert_eq!((response.status().as_u16(), response.text()), (413, "http: POST too large\n"));
+    assert_eq!(response.header("connection"), "close");
     assert_eq!(look(large(), |r| r.max_bytes(20 << 20).form().map(drop)).status(), 200);
     assert_eq!(look(urlencoded("a=123456"), |r| r.max_bytes(3).form().map(drop)).status(), 413);
 }

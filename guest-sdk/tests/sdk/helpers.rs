@@ -93,6 +93,13 @@ fn strip_prefix_compares_decoded_paths_and_restores_them() {
         ("/foo/bar", "/foo%2Fbar/baz", None),
         ("/foo%2Fbar", "/foo%2Fbar", None),
         ("", "/foo", Some("/foo /foo")),
+        ("/foo", "/foo%2Fbar", Some("/bar %2Fbar")),
+        ("/foo", "/f%6Fo/bar", None), // RawPath does not begin with it
+        ("/foo", "/foo/b%6Fr", Some("/bor /b%6Fr")),
+        ("/é", "/%c3%a9/x", None),
+        ("/it's", "/it's/x!", Some("/x! /x!")),
+        ("/foo", "/foobar", Some("bar bar")),
+        ("foo", "/foo", None),
     ];
     for (prefix, target, want) in table {
         let outer = |w: &mut ResponseWriter, r: &mut Request| {

@@ -2,7 +2,9 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod body; // reading, limits, trailers
+mod content; // serve_content
 mod cookies; // reading and writing them
+mod cross_origin; // CrossOriginProtection
 mod errors; // what becomes of an Err
 mod forms; // queries and urlencoded bodies
 mod helpers; // error, redirect, strip_prefix
@@ -11,6 +13,7 @@ mod mux; // ServeMux
 mod request; // the head
 mod response; // the 2048-byte rule, headers, trailers
 mod sniff; // content types
+mod timeouts; // timeout_handler
 
 use wasmux_sdk::{Recorder, Request, ResponseWriter, Result};
 

@@ -115,3 +115,29 @@ fn a_form_may_be_empty() {
         assert_eq!((response.status().as_u16(), response.text()), (200, ""), "{body}");
     }
 }
+
+#[test]
+fn a_whole_form_is_kept_within_its_memory() {
+    let parse = |request: TestRequest, memory: usize| {
+        let handler = move |w: &mut ResponseWriter, r: &mut Request| {
+            let form = r.multipart_form(memory)?;
+            let file = form.file("file").expect("a file");
+            assert_eq!(file.headers["content-type"], "text/css");
+            write!(w, "{:?} {}:{:?}", form.values, file.file_name, String::from_utf8_lossy(&file.content))?;
+            assert!(form.file("text").is_none() && form.files.len() == 1);
+            Ok(())
+        };
+        Recorder::serve(handler, request)
+    };
+    let want = "Values([(\"text\", \"one\\r\\ntwo\"), (\"empty\", \"\")]) \
+                a.txt:\"\\r\\n--bee is no boundary\\r\\n--b-\\r\\n--\"";
+    assert_eq!(parse(form("b").body(FORM), 10_000).text(), want);
+    // The smallest memory in which it fits, and one byte less.
+    let enough = (0..10_000).find(|memory| parse(form("b").body(FORM), *memory).status() == 200);
+    let enough = enough.expect("some memory is enough");
+    assert!((400..800).contains(&enough), "{enough}: three parts of 100 bytes, their headers and content");
+    let response = parse(form("b").body(FORM), enough - 1);
+    assert_eq!((response.status().as_u16(), response.text()), (413, "multipart: message too large\n"));
+    assert_eq!(parse(Request::post("/").body(FORM), 10_000).status(), 415);
+    assert_eq!(parse(form("b").body(&FORM[..FORM.len() - 20]), 10_000).status(), 400);
+}

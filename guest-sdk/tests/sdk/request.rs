@@ -110,3 +110,23 @@ fn basic_auth_as_net_http_reads_it() {
         assert_eq!(r.basic_auth(), Some(("me".into(), "pass".into())));
     });
 }
+
+#[test]
+fn the_subject_of_a_certificate_is_there_or_not() {
+    for (request, want) in [
+        (Request::get("/"), None),
+        (Request::get("/").client_subject("CN=Ann,O=Example"), Some("CN=Ann,O=Example")),
+    ] {
+        look(request, |r| assert_eq!(r.client_subject(), want));
+    }
+}
+
+#[test]
+fn bytes_are_there_where_text_is_not() {
+    look(Request::get("/a%FF%2Fb?q=%FF&\u{e9}"), |r| {
+        assert_eq!(r.path_bytes(), &b"/a\xff/b"[..]);
+        assert_eq!(r.path(), "/a\u{fffd}/b");
+        assert_eq!(r.raw_query_bytes(), "q=%FF&\u{e9}".as_bytes());
+        assert_eq!(r.target_bytes(), "/a%FF%2Fb?q=%FF&\u{e9}".as_bytes());
+    });
+}

@@ -16,6 +16,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };
+    let _ = config.load_tls(&problems);
     let _ = Deployment::build(&config, &engine, &problems);
     let problems = problems.into_sorted();
     if args.json {
@@ -28,7 +29,6 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if !problems.is_empty() {
         return fail_with(&problems);
     }
-    let (routes, handlers) = (config.routes.len(), config.handlers.len());
-    print(format_args!("{}: ok, {routes} routes, {handlers} handlers", config.file.display()));
+    print(format_args!("{}: ok, {}", config.file.display(), config.summary()));
     OK
 }

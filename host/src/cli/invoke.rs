@@ -12,8 +12,9 @@ use http_body_util::BodyExt as _;
 use wasmux_mux::{Found, Mux};
 
 use super::{InvokeArgs, OK, PROBLEMS, eprint, fail};
+use crate::activity::Activity;
 use crate::builder;
-use crate::config::ServerConfig;
+use crate::config::ProcessConfig;
 use crate::connection::HEADERS_MAX;
 use crate::error::chain;
 use crate::guest::cache::CodeCache;
@@ -41,7 +42,7 @@ fn load(args: &InvokeArgs) -> Result<Arc<Guest>, String> {
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let engine =
         GuestEngine::new(1).map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
-    let cache = ServerConfig::default().cache.map_or_else(CodeCache::off, CodeCache::at);
+    let cache = ProcessConfig::default().cache.map_or_else(CodeCache::off, CodeCache::at);
     let artifact = Artifact::load(&engine, &file, &cache);
     let settings = GuestSettings { name, env: args.env.clone(), ..GuestSettings::default() };
     let guest = artifact.and_then(|artifact| Guest::new(&engine, &artifact, settings));
@@ -83,8 +84,11 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         remote: "127.0.0.1:0".to_owned(),
         local: "127.0.0.1:0".to_owned(),
         scheme: "http",
+        tls: None,
         guard: None,
         stall: None,
+        link: None,
+        activity: Activity::new(),
     });
     Ok(Incoming {
         parts,

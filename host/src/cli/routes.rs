@@ -8,31 +8,50 @@ use serde::{Deserialize, Serialize};
 use wasmux_mux::{Found, Target};
 
 use super::{ExplainArgs, OK, RoutesArgs, RoutesCommand, fail, print, read_config};
-use crate::config::{Config, RouteConfig, RouteTarget};
+use crate::config::{Config, RouteConfig, RouteTable, RouteTarget, ServerConfig, did_you_mean};
 
 pub(super) fn run(args: RoutesArgs) -> ExitCode {
-    match args.command {
-        None => list(&args.config),
-        Some(RoutesCommand::Explain(explained)) => explain(&explained, &args.config),
-    }
-}
-
-fn list(file: &std::path::Path) -> ExitCode {
-    let config = match read_config(file) {
+    let config = match read_config(&args.config) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let mut rows = vec![["PATTERN", "HANDLER", "LIMITS"].map(str::to_owned)];
-    rows.extend(
-        config
-            .routes
-            .iter()
-            .map(|route| [route.pattern.clone(), handler_name(&config, route), limits(&config, route)]),
-    );
+    let servers = match servers(&config, args.server.as_deref()) {
+        Ok(servers) => servers,
+        Err(message) => return fail(message),
+    };
+    match args.command {
+        None => list(&config, &servers),
+        Some(RoutesCommand::Explain(explained)) => explain(&explained, &config, &servers),
+    }
+}
+
+/// The servers that are asked about: all, or the one of this name. Never empty.
+fn servers<'c>(config: &'c Config, name: Option<&str>) -> Result<Vec<&'c ServerConfig>, String> {
+    let asked: Vec<_> =
+        config.servers.iter().filter(|server| name.is_none_or(|name| server.name == name)).collect();
+    match name {
+        Some(name) if asked.is_empty() => {
+            let hint = did_you_mean(name, config.servers.iter().map(|server| server.name.as_str()));
+            Err(format!("{} has no server `{name}` that listens{hint}", config.file.display()))
+        }
+        _ => Ok(asked),
+    }
+}
+
+/// One table; with several servers, the first column says whose route it is.
+fn list(config: &Config, servers: &[&ServerConfig]) -> ExitCode {
+    let mut rows = vec![["SERVER", "PATTERN", "HANDLER", "LIMITS"].map(str::to_owned)];
+    for server in servers {
+        rows.extend(config.table_of(server).routes.iter().map(|route| {
+            let name = server.name.clone();
+            [name, route.pattern.clone(), handler_name(config, route), limits(config, route)]
+        }));
+    }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (pattern, handler) = (width(0), width(1));
-    for [a, b, c] in &rows {
-        print(format!("{a:pattern$}  {b:handler$}  {c}").trim_end());
+    let (server, pattern, handler) = (width(0), width(1), width(2));
+    for [name, a, b, c] in &rows {
+        let name = if servers.len() > 1 { format!("{name:server$}  ") } else { String::new() };
+        print(format!("{name}{a:pattern$}  {b:handler$}  {c}").trim_end());
     }
     OK
 }
@@ -96,31 +115,36 @@ struct Outcome {
     handler: Option<String>,
 }
 
-fn explain(args: &ExplainArgs, file: &std::path::Path) -> ExitCode {
-    let config = match read_config(file) {
-        Ok(config) => config,
-        Err(code) => return code,
+fn explain(args: &ExplainArgs, config: &Config, servers: &[&ServerConfig]) -> ExitCode {
+    let (Some(method), Some(target)) = (&args.method, &args.url) else {
+        return explain_lines(config, servers);
     };
-    let (Some(method), Some(target)) = (&args.method, &args.url) else { return explain_lines(&config) };
     let question = Question { method: method.clone(), target: target.clone(), host: args.host.clone() };
-    let outcome = outcome(&config, &question);
-    if args.json {
-        return print_json(&outcome);
-    }
-    let handler = outcome.handler.map_or(String::new(), |handler| format!(" → {handler}"));
-    match Target::parse(method, target) {
-        Ok(parsed) => {
-            print(format_args!("{}{handler}", config.mux.explain(&parsed.request(method, &args.host))))
+    for server in servers {
+        let table = config.table_of(server);
+        let outcome = outcome(config, table, &question);
+        if args.json {
+            print_json(&outcome);
+            continue;
         }
-        Err(error) => print(format_args!("400: {error}")),
-    }
-    for (name, value) in &outcome.values {
-        print(format_args!("  {name} = {value:?}"));
+        if servers.len() > 1 {
+            print(format_args!("server {}:", server.name));
+        }
+        let handler = outcome.handler.map_or(String::new(), |handler| format!(" → {handler}"));
+        match Target::parse(method, target) {
+            Ok(parsed) => {
+                print(format_args!("{}{handler}", table.mux.explain(&parsed.request(method, &args.host))))
+            }
+            Err(error) => print(format_args!("400: {error}")),
+        }
+        for (name, value) in &outcome.values {
+            print(format_args!("  {name} = {value:?}"));
+        }
     }
     OK
 }
 
-fn explain_lines(config: &Config) -> ExitCode {
+fn explain_lines(config: &Config, servers: &[&ServerConfig]) -> ExitCode {
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let question = match line
             .map_err(|error| error.to_string())
@@ -132,7 +156,9 @@ fn explain_lines(config: &Config) -> ExitCode {
                 return fail(format_args!("standard input, line {}: {error}; write {wanted}", number + 1));
             }
         };
-        print_json(&outcome(config, &question));
+        for server in servers {
+            print_json(&outcome(config, config.table_of(server), &question));
+        }
     }
     OK
 }
@@ -145,11 +171,11 @@ fn print_json(outcome: &Outcome) -> ExitCode {
     OK
 }
 
-fn outcome(config: &Config, question: &Question) -> Outcome {
+fn outcome(config: &Config, table: &RouteTable, question: &Question) -> Outcome {
     let Ok(target) = Target::parse(&question.method, &question.target) else {
         return Outcome { status: 400, ..Outcome::default() };
     };
-    match config.mux.find(&target.request(&question.method, &question.host)) {
+    match table.mux.find(&target.request(&question.method, &question.host)) {
         Found::Match(found) => Outcome {
             status: 200,
             pattern: Some(found.pattern().as_str().to_owned()),
@@ -157,7 +183,7 @@ fn outcome(config: &Config, question: &Question) -> Outcome {
                 .values()
                 .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(&value).into_owned()))
                 .collect(),
-            handler: Some(handler_name(config, &config.routes[*found.value()])),
+            handler: Some(handler_name(config, &table.routes[*found.value()])),
             ..Outcome::default()
         },
         Found::Redirect(redirect) => {

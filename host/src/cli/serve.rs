@@ -1,110 +1,157 @@
-//! `wasmux serve`: configuration → deployment → listeners → drain.
+//! `wasmux serve`: configuration → deployment → listeners → signals → drain.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use arc_swap::ArcSwap;
 
-use super::{OK, PROBLEMS, ServeArgs, fail, fail_with, print};
+use self::life::Life;
+use self::signals::Signals;
+use super::{OK, ServeArgs, fail, fail_with, print};
 use crate::access_log::AccessLog;
-use crate::config::{AccessLogFormat, Config, Problems, ServerConfig};
+use crate::admin::Admin;
+use crate::config::{AccessLogFormat, Config, ProcessConfig, ServerConfig};
 use crate::deployment::Deployment;
 use crate::dispatch::Dispatcher;
-use crate::drain::{Drain, Phase};
+use crate::drain::Drain;
 use crate::guest::GuestEngine;
+use crate::handover::{Environment, Handover};
+use crate::listener::Listener;
+use crate::reload::{self, Origin, Reloader, Source};
 use crate::server::Server;
+use crate::tls::Tls;
+use crate::upgrade::Program;
 
-pub(super) fn run(args: ServeArgs) -> ExitCode {
-    let (mut config, problems) = match read(&args) {
-        Ok(read) => read,
-        Err(code) => return code,
+mod life;
+mod signals;
+
+pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
+    // First of all: later the file that this program is may be another one.
+    let program = Program::running();
+    let handover = match Handover::open(environment, std::process::id()) {
+        Ok(handover) => handover,
+        Err(message) => return fail(message),
     };
-    if !args.listen.is_empty() {
-        config.server.listen = args.listen;
-    }
-    let engine = match GuestEngine::new(config.server.instances) {
+    let origin = match args.module {
+        Some(module) => Origin::Module(module),
+        None => Origin::File(args.config.unwrap_or_else(|| Path::new("routes.toml").to_owned())),
+    };
+    let source = Source { origin, listen: args.listen };
+    let (config, problems) = match source.read() {
+        Ok(read) => read,
+        Err(problem) => return fail_with(&[problem]),
+    };
+    let engine = match GuestEngine::new(config.process.instances) {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };
-    let deployment = Deployment::build(&config, &engine, &problems);
-    let problems = problems.into_sorted();
-    let Some(deployment) = deployment.filter(|_| problems.is_empty()) else { return fail_with(&problems) };
-
+    let tls = config.load_tls(&problems);
+    let deployment = match reload::build(&config, problems, &engine) {
+        Ok(deployment) => deployment,
+        Err(problems) => return fail_with(&problems),
+    };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.server.threads {
+    if let Some(threads) = config.process.threads {
         builder.worker_threads(threads);
     }
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("the threads cannot be started: {error}")),
     };
-    let code = runtime.block_on(serve(config.server, deployment));
+    let start = Start { program, handover, source, config, engine, tls, deployment };
+    let code = runtime.block_on(serve(start));
     // Whatever still runs was cut off on purpose; waiting for it would be the opposite.
     runtime.shutdown_background();
     code
 }
 
-fn read(args: &ServeArgs) -> Result<(Config, Problems), ExitCode> {
-    match &args.module {
-        Some(module) => match Config::for_module(module) {
-            Ok(config) => Ok((config, Problems::new(module, ""))),
-            Err(problem) => Err(fail_with(&[problem])),
-        },
-        None => Ok(Config::read(args.config.as_deref().unwrap_or(Path::new("routes.toml")))),
-    }
+/// Everything that is there before the first listener.
+struct Start {
+    program: std::io::Result<Program>,
+    handover: Handover,
+    source: Source,
+    config: Config,
+    engine: GuestEngine,
+    /// For each server of `config`.
+    tls: Vec<Option<Arc<Tls>>>,
+    deployment: Deployment,
 }
 
-async fn serve(config: ServerConfig, deployment: Deployment) -> ExitCode {
-    let (log, _writer) = AccessLog::start(access_log_format(&config)).unzip();
-    // Before anybody is told that we listen: from then on a signal means a drain.
+async fn serve(start: Start) -> ExitCode {
+    let Start { program, mut handover, source, config, engine, tls, deployment } = start;
+    let status = config.summary();
+    let (log, _writer) = AccessLog::start(access_log_format(&config.process)).unzip();
+    // Before anybody is told that we listen: from then on a signal means something.
     let signals = match Signals::install() {
         Ok(signals) => signals,
         Err(error) => return fail(format_args!("signals cannot be handled: {error}")),
     };
-    let server = match Server::bind(config).await {
-        Ok(server) => server,
+    let servers = config.servers.iter().cloned().zip(tls).collect();
+    let bound = bind(config.process.clone(), servers, &mut handover).await;
+    let (server, admin) = match bound {
+        Ok(bound) => bound,
         Err(errors) => return fail(errors.join("\nwasmux: ")),
     };
+    handover.close_unused();
     // The kernel queues connections from here on, so that whoever reads these lines may connect.
     server.urls().for_each(|url| print(format_args!("listening on {url}")));
-    let dispatcher = Dispatcher::new(Arc::new(deployment), log);
+    let in_force = Arc::new(ArcSwap::from_pointee(deployment));
     let drain = Drain::new();
-    let serving = server.run(dispatcher, &drain);
-    tokio::select! {
-        () = serving => OK,
-        code = signals.drive(&drain) => code,
+    let mut life = Life {
+        drain: &drain,
+        listeners: server.listeners().chain(admin.iter().map(Arc::downgrade)).collect(),
+        admin: None,
+        handover,
+        program,
+        upgrade_timeout: config.process.upgrade_timeout,
+        reloader: Reloader::new(source, engine, (config.process, config.servers), Arc::clone(&in_force)),
+        certificates: server.certificates(),
+        status,
+    };
+    let mut answering = None;
+    if let Some(listener) = admin {
+        print(format_args!("admin on {}", listener.url("http")));
+        let admin = match Admin::new(drain.begun()) {
+            Ok(admin) => Arc::new(admin),
+            Err(error) => return fail(format_args!("the admin listener cannot be set up: {error}")),
+        };
+        let task = tokio::spawn(admin.serve(listener));
+        life.admin = Some(task.abort_handle());
+        answering = Some(task);
     }
+    let serving = server.run(Dispatcher::new(in_force, log), &drain);
+    let code = tokio::select! {
+        // In this order, so that listeners accept before anybody is told that they do.
+        biased;
+        () = serving => OK,
+        code = life.live(signals) => code,
+    };
+    if let Some(task) = answering {
+        // Awaited so that its listener is gone, and with it the file of a unix socket.
+        task.abort();
+        let _ = task.await;
+    }
+    code
 }
 
-fn access_log_format(config: &ServerConfig) -> AccessLogFormat {
+/// The listeners, and the admin's, if there is one.
+async fn bind(
+    process: ProcessConfig,
+    servers: Vec<(ServerConfig, Option<Arc<Tls>>)>,
+    handover: &mut Handover,
+) -> Result<(Server, Option<Arc<Listener>>), Vec<String>> {
+    let address = process.admin.clone();
+    let server = Server::bind(process, servers, handover).await?;
+    let admin = match address {
+        Some(address) => Some(Listener::bind(&address, handover).await.map_err(|error| vec![error])?),
+        None => None,
+    };
+    Ok((server, admin.map(Arc::new)))
+}
+
+fn access_log_format(config: &ProcessConfig) -> AccessLogFormat {
     let on_terminal = std::io::stdout().is_terminal();
     config.access_log.unwrap_or(if on_terminal { AccessLogFormat::Text } else { AccessLogFormat::Off })
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn install() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! { _ = self.interrupt.recv() => "SIGINT", _ = self.terminate.recv() => "SIGTERM" }
-    }
-
-    /// The first signal begins the drain; a second one ends the wait for it.
-    async fn drive(mut self, drain: &Drain) -> ExitCode {
-        let name = self.next().await;
-        tracing::info!("{name}: draining; a second signal ends at once");
-        drain.advance(Phase::Draining);
-        let name = self.next().await;
-        tracing::warn!("{name}: ending now, requests in flight are cut off");
-        ExitCode::from(PROBLEMS)
-    }
 }

@@ -29,6 +29,8 @@ pub enum ProblemKind {
     UnknownHandler,
     /// A file or folder that is not there.
     FileMissing,
+    /// A certificate or key that cannot be used.
+    CertificateInvalid,
     /// A crate that does not build.
     BuildFailed,
     /// A module that cannot be run.
@@ -47,6 +49,7 @@ impl fmt::Display for ProblemKind {
             Self::PatternConflict => "pattern-conflict",
             Self::UnknownHandler => "unknown-handler",
             Self::FileMissing => "file-missing",
+            Self::CertificateInvalid => "certificate-invalid",
             Self::BuildFailed => "build-failed",
             Self::ModuleInvalid => "module-invalid",
         })

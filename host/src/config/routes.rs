@@ -11,6 +11,15 @@ use super::handlers::HandlerConfig;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
 
+/// A checked `[routes]` or `[servers.NAME.routes]`.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// Its entries, in the order of the file.
+    pub routes: Vec<RouteConfig>,
+    /// Their patterns; each value is an index into `routes`.
+    pub mux: Mux<usize>,
+}
+
 /// A checked entry of `[routes]`.
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
@@ -70,7 +79,7 @@ pub(super) fn read(
     handlers: &[HandlerConfig],
     folder: &Path,
     problems: &Problems,
-) -> (Vec<RouteConfig>, Mux<usize>) {
+) -> RouteTable {
     let mut in_order: Vec<_> = entries.iter().collect();
     in_order.sort_by_key(|(key, _)| key.span().start);
     let (mut routes, mut mux) = (Vec::<RouteConfig>::new(), Mux::new());
@@ -96,7 +105,7 @@ pub(super) fn read(
             }
         }
     }
-    (routes, mux)
+    RouteTable { routes, mux }
 }
 
 fn target(

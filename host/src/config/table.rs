@@ -52,6 +52,19 @@ impl<'t> Table<'t> {
         self.typed(key, "a table", |value| value.as_table())
     }
 
+    /// A list of tables: `[[…]]`, or written inline.
+    pub(super) fn tables(&self, key: &'static str) -> Option<Vec<At<&'t DeTable<'t>>>> {
+        let list = self.typed(key, "a list of tables", |value| value.as_array())?;
+        let mut tables = Vec::new();
+        for item in list.value.iter() {
+            match item.get_ref().as_table() {
+                Some(table) => tables.push(At { value: table, span: item.span() }),
+                None => self.wrong_type(key, item, "a list of tables"),
+            }
+        }
+        Some(tables)
+    }
+
     /// A list of strings; a single string is taken as a list of one.
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<At<&'t str>>> {
         let value = self.value(key)?;
@@ -112,6 +125,14 @@ impl<'t> Table<'t> {
                 None
             }
         }
+    }
+
+    /// A duration, or `"off"`, which is the inner `None`.
+    pub(super) fn clock(&self, key: &'static str) -> Option<Option<Duration>> {
+        if self.value(key)?.get_ref().as_str() == Some("off") {
+            return Some(None);
+        }
+        self.duration(key).map(Some)
     }
 
     pub(super) fn size(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {

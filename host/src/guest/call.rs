@@ -38,6 +38,8 @@ pub(super) struct Call {
     work: Arc<Mutex<Option<Work>>>,
     outbox: Arc<Outbox>,
     deadline: Pin<Box<Sleep>>,
+    /// The clock of the answer that the guest has prepared, if it did; see `Outbox::arm`.
+    timeout: Option<Pin<Box<Sleep>>>,
     watchdog: Option<AbortHandle>,
     on_disconnect: OnDisconnect,
 }
@@ -50,7 +52,8 @@ impl Call {
         on_disconnect: OnDisconnect,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
-        Self { work: Arc::new(Mutex::new(Some(work))), outbox, deadline, watchdog: None, on_disconnect }
+        let work = Arc::new(Mutex::new(Some(work)));
+        Self { work, outbox, deadline, timeout: None, watchdog: None, on_disconnect }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
@@ -99,6 +102,11 @@ impl Call {
             *slot = None;
             return Poll::Ready(Err(Kind::Deadline.into()));
         }
+        if poll_timeout(&mut self.timeout, self.outbox.timeout_at(), cx).is_ready() {
+            *slot = None;
+            self.outbox.give_prepared();
+            return Poll::Ready(Ok(()));
+        }
         Poll::Pending
     }
 
@@ -120,6 +128,16 @@ impl Call {
         });
         self.watchdog = Some(watchdog.abort_handle());
     }
+}
+
+/// Waits for `at`, which may be another time with each call, on one clock.
+fn poll_timeout(clock: &mut Option<Pin<Box<Sleep>>>, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(at) = at else { return Poll::Pending };
+    let clock = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+    if clock.deadline() != at {
+        clock.as_mut().reset(at);
+    }
+    clock.as_mut().poll(cx)
 }
 
 impl Drop for Call {

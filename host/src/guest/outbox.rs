@@ -10,6 +10,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+mod timeout;
+
+use timeout::Prepared;
+
 /// Body bytes that may wait for the connection; beyond it a guest that writes is suspended.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -65,6 +69,8 @@ struct Inner {
     /// Why the response cannot be completed, when it cannot.
     broken: Option<Broken>,
     gone: bool,
+    /// The answer for the case that the guest is not done in time.
+    prepared: Option<Prepared>,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
@@ -97,6 +103,7 @@ impl Outbox {
             allowance: bytes_max,
             broken: None,
             gone: false,
+            prepared: None,
         }))
     }
 
@@ -116,24 +123,16 @@ impl Outbox {
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
-        let declared = normalise(&mut headers)?;
-        let bodiless = allows_no_body(status);
-        if bodiless && !body.is_empty() {
-            return Err(SendError::NoBody);
-        }
-        if body.len() as u64 > inner.allowance {
+        let body = inner
+            .check_whole(status, &mut headers, &body)
+            .map(|keeps| if keeps { Bytes::new() } else { body });
+        if body == Err(SendError::Limit) {
             inner.broken = Some(Broken::Limit);
-            return Err(SendError::Limit);
         }
-        let keep_declared =
-            (inner.headless && status != StatusCode::NO_CONTENT) || status == StatusCode::NOT_MODIFIED;
-        if declared.is_some() && !keep_declared {
-            headers.remove(header::CONTENT_LENGTH);
-        }
+        let body = body?;
         inner.broken.take_if(|broken| *broken == Broken::Limit); // an earlier, larger one was refused
         inner.head = Some((status, headers));
-        // A length that is kept speaks of a body that is not sent.
-        inner.whole = Some(if declared.is_some() && keep_declared { Bytes::new() } else { body });
+        inner.whole = Some(body);
         inner.stage = Stage::Ended;
         Ok(())
     }
@@ -289,6 +288,29 @@ impl Outbox {
 impl Inner {
     fn has_no_content(&self) -> bool {
         self.headless || self.bodiless
+    }
+
+    /// Whether this may be a whole response, and whether it keeps a declared length, which then speaks of a body that is
+    /// not sent.
+    fn check_whole(
+        &self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        body: &[u8],
+    ) -> Result<bool, SendError> {
+        let declared = normalise(headers)?;
+        if allows_no_body(status) && !body.is_empty() {
+            return Err(SendError::NoBody);
+        }
+        if body.len() as u64 > self.allowance {
+            return Err(SendError::Limit);
+        }
+        let keep_declared =
+            (self.headless && status != StatusCode::NO_CONTENT) || status == StatusCode::NOT_MODIFIED;
+        if declared.is_some() && !keep_declared {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        Ok(declared.is_some() && keep_declared)
     }
 
     fn may_start(&self) -> Result<(), SendError> {

@@ -16,6 +16,7 @@
   (import "wasmux:http/1" "response_flush" (func $response_flush (result i32)))
   (import "wasmux:http/1" "response_trailers" (func $response_trailers (param i32 i32) (result i32)))
   (import "wasmux:http/1" "response_abort" (func $response_abort))
+  (import "wasmux:http/1" "response_timeout" (func $response_timeout (param i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasmux:http/1" "client_gone" (func $client_gone (result i32)))
   (import "wasmux:log/1" "log" (func $log (param i32 i32 i32)))
   (import "wasmux:log/1" "enabled" (func $enabled (param i32) (result i32)))
@@ -30,7 +31,7 @@
     $trap ;; 0 ends the script and is never called
     $do_request_head $do_request_read $do_request_trailers $do_respond $do_response_interim $do_response_start
     $do_response_write $response_flush $do_response_trailers $client_gone $do_log $do_enabled
-    $fill $repeat $trap $wait_gone $read_all $do_response_abort))
+    $fill $repeat $trap $wait_gone $read_all $do_response_abort $do_response_timeout))
 
   (func (export "serve_http")
     (call $load_script)
@@ -69,6 +70,10 @@
   (func $do_response_trailers (type $call)
     (call $response_trailers (call $arg (i32.const 1)) (call $arg (i32.const 2))))
   (func $do_response_abort (type $call) (call $response_abort) (i32.const 0))
+  ;; response_timeout(ms, fields, fields_len, body, body_len), always with status 503
+  (func $do_response_timeout (type $call)
+    (call $response_timeout (call $arg (i32.const 1)) (i32.const 503) (call $arg (i32.const 2)) (call $arg (i32.const 3))
+      (call $arg (i32.const 4)) (call $arg (i32.const 5))))
   (func $do_log (type $call)
     (call $log (call $arg (i32.const 1)) (call $arg (i32.const 2)) (call $arg (i32.const 3))) (i32.const 0))
   (func $do_enabled (type $call) (call $enabled (call $arg (i32.const 1))))

@@ -5,17 +5,20 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
 use tracing::Level;
 use wasmtime::{Caller, Linker, Result};
 use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG_MODULE, RESPOND_BYTES_MAX};
 
-use super::super::exchange::{Exchange, ReadError};
+use super::super::exchange::Exchange;
 use super::super::log;
 use super::super::memory::{self, Region};
 use super::super::outbox::SendError;
+use super::super::request_body::ReadError;
 use super::super::state::State;
 
 mod head;
@@ -29,6 +32,7 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> 
         })?
         .func_wrap(HTTP_MODULE, "request_trailers", request_trailers)?
         .func_wrap(HTTP_MODULE, "respond", respond)?
+        .func_wrap(HTTP_MODULE, "response_timeout", response_timeout)?
         .func_wrap(HTTP_MODULE, "response_interim", response_interim)?
         .func_wrap(HTTP_MODULE, "response_start", response_start)?
         .func_wrap_async(HTTP_MODULE, "response_write", |caller, (ptr, len): (u32, u32)| {
@@ -114,14 +118,48 @@ fn respond(
     })))
 }
 
+#[allow(clippy::too_many_arguments, reason = "the ABI's own signature, less the caller")]
+fn response_timeout(
+    mut caller: Caller<'_, State>,
+    ms: u32,
+    status: u32,
+    ptr: u32,
+    len: u32,
+    body: u32,
+    body_len: u32,
+) -> Result<i32> {
+    let (data, state) = memory::split(&mut caller)?;
+    let fields = Region::new("response_timeout", ptr, len).within(data)?;
+    let body = Region::new("response_timeout", body, body_len).within(data)?;
+    let outbox = &exchange(state)?.outbox;
+    if ms == 0 {
+        outbox.disarm();
+        return Ok(0);
+    }
+    let fields = parse_fields("response_timeout", fields)?;
+    let at = Instant::now() + Duration::from_millis(ms.into());
+    Ok(code(final_status(status).and_then(|status| {
+        let fields = fields?;
+        if body.len() > RESPOND_BYTES_MAX {
+            return Err(Errno::Limit);
+        }
+        outbox.arm(at, status, fields, Bytes::copy_from_slice(body)).map_err(errno)
+    })))
+}
+
 fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_interim", Region::new("response_interim", ptr, len).within(data)?)?;
     let status_ok = (100..200).contains(&status) && status != 101;
-    let valid = if status_ok { fields.map(drop) } else { Err(Errno::Invalid) };
-    // hyper cannot send interim responses of a service; leaving one out is allowed (RFC 9110 section 15.2).
-    let outbox = &exchange(state)?.outbox;
-    Ok(code(valid.and_then(|()| outbox.may_send_interim().map_err(errno))))
+    let valid = if status_ok { fields } else { Err(Errno::Invalid) };
+    let exchange = exchange(state)?;
+    Ok(code(valid.and_then(|fields| {
+        exchange.outbox.may_send_interim().map_err(errno)?;
+        if let (Some(link), Ok(status)) = (&exchange.request.peer.link, StatusCode::try_from(status as u16)) {
+            link.send_interim(status, &fields);
+        }
+        Ok(())
+    })))
 }
 
 fn response_start(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
@@ -175,7 +213,9 @@ fn response_abort(mut caller: Caller<'_, State>) -> Result<()> {
 }
 
 fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {
-    Ok(i32::from(exchange(caller.data_mut())?.outbox.is_gone()))
+    let exchange = exchange(caller.data_mut())?;
+    let link = exchange.request.peer.link.as_ref();
+    Ok(i32::from(exchange.outbox.is_gone() || link.is_some_and(|link| link.has_stopped_sending())))
 }
 
 fn log_line(mut caller: Caller<'_, State>, level: i32, ptr: u32, len: u32) -> Result<()> {

@@ -3,13 +3,18 @@
 use http::{HeaderMap, Version};
 use wasmux_abi::{FieldsWriter, Head, fields_size};
 
-use super::super::super::exchange::Exchange;
+use super::super::super::exchange::{Exchange, RawTarget};
 
 /// Writes the head if it fits; returns its size in any case.
 pub(super) fn write(exchange: &Exchange, buffer: &mut [u8]) -> usize {
     let request = &exchange.request;
     let uri = &request.parts.uri;
-    let target = Target::new(uri, request.parts.version);
+    let raw = request.parts.extensions.get::<RawTarget>().map(|raw| &*raw.0);
+    let target = Target::new(uri, request.parts.version, raw);
+    let query = match raw.and_then(|raw| raw.iter().position(|&byte| byte == b'?').map(|at| &raw[at + 1..])) {
+        Some(query) => Some(query),
+        None => uri.query().map(str::as_bytes),
+    };
     let head = Head {
         deadline_ms: exchange.deadline_ms,
         content_length: request
@@ -21,12 +26,13 @@ pub(super) fn write(exchange: &Exchange, buffer: &mut [u8]) -> usize {
         authority: request.authority.as_bytes(),
         target: target.as_bytes(),
         path: uri.path().as_bytes(),
-        query: uri.query().map(str::as_bytes),
+        query,
         protocol: protocol(request.parts.version).as_bytes(),
         remote_addr: request.peer.remote.as_bytes(),
         local_addr: request.peer.local.as_bytes(),
         pattern: request.route.pattern.as_bytes(),
         request_id: request.id.as_str().as_bytes(),
+        client_subject: b"",
     };
     let names = request.route.names.iter().map(|name| name.as_bytes());
     let values = names.zip(request.values.iter().map(Vec::as_slice));
@@ -54,10 +60,14 @@ pub(super) fn write_fields(fields: &HeaderMap, buffer: &mut [u8]) -> usize {
 enum Target<'u> {
     Origin(&'u str),
     Other(String),
+    Raw(&'u [u8]),
 }
 
 impl<'u> Target<'u> {
-    fn new(uri: &'u http::Uri, version: Version) -> Self {
+    fn new(uri: &'u http::Uri, version: Version, raw: Option<&'u [u8]>) -> Self {
+        if let Some(raw) = raw {
+            return Self::Raw(raw);
+        }
         // HTTP/2 sends scheme and authority as fields of their own; its target is `:path` (RFC 9113 section 8.3.1).
         match (uri.scheme(), uri.path_and_query()) {
             (None, Some(origin)) => Self::Origin(origin.as_str()),
@@ -70,6 +80,7 @@ impl<'u> Target<'u> {
         match self {
             Self::Origin(text) => text.as_bytes(),
             Self::Other(text) => text.as_bytes(),
+            Self::Raw(bytes) => bytes,
         }
     }
 }

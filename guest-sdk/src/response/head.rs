@@ -24,11 +24,11 @@ enum Length {
 }
 
 impl Head {
-    pub(crate) fn new(status: StatusCode, headers: &HeaderMap) -> Self {
-        let mut head = Self { status, ..Self::implicit() };
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, has_trailers: bool) -> Self {
+        let mut head = Self { status, announces_trailers: has_trailers, ..Self::implicit() };
         fields::visit(headers, &mut |name, value| match name {
             b"content-type" => head.has_content_type = true,
-            b"content-length" => head.length = parse_length(value),
+            b"content-length" if head.length == Length::Automatic => head.length = parse_length(value),
             b"content-encoding" => head.has_content_encoding |= !value.is_empty(),
             b"transfer-encoding" => head.has_transfer_encoding = true,
             b"trailer" => head.announces_trailers = true,
@@ -81,7 +81,7 @@ impl Head {
     /// Whether this header of the handler is sent. Names are in lower case.
     pub(crate) fn sends(&self, name: &[u8]) -> bool {
         match name {
-            b"content-length" => self.declared_length().is_some(),
+            b"content-length" => false, // in canonical form, see `declared_length`
             b"content-type" => self.status != StatusCode::NOT_MODIFIED,
             _ => true,
         }

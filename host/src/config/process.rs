@@ -1,0 +1,109 @@
+//! What `[server]` says about the process, whatever its servers are.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::listen::ListenAddr;
+use super::server::address;
+use super::table::Table;
+
+/// How requests are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// Not at all.
+    Off,
+    /// One line for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Checked settings of the process, which all of its servers share. The README's reference table says what each does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessConfig {
+    /// Worker threads; `None`: one for each core.
+    pub threads: Option<usize>,
+    /// `None`: text on a terminal, else off.
+    pub access_log: Option<AccessLogFormat>,
+    /// After this a drain is cut short.
+    pub shutdown_timeout: Duration,
+    /// A process that is to take over has this long to become ready.
+    pub upgrade_timeout: Duration,
+    /// Open connections of all servers; beyond it idle ones make room for new ones, which wait
+    /// in the kernel's queue when there are none.
+    pub max_connections: usize,
+    /// Open connections of one peer: an IPv4 address, or an IPv6 network of 64 bits. Beyond it idle ones make
+    /// room for new ones, which are closed at once when there are none. Unix sockets are not counted.
+    pub max_connections_per_peer: usize,
+    /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
+    pub instances: u32,
+    /// Folder for compiled code; `None`: no cache.
+    pub cache: Option<PathBuf>,
+    /// Where the admin listener is, if anywhere; never every interface.
+    pub admin: Option<ListenAddr>,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self {
+            threads: None,
+            access_log: None,
+            shutdown_timeout: Duration::from_secs(30),
+            // It may have to build crates first.
+            upgrade_timeout: Duration::from_secs(300),
+            max_connections: 10_000,
+            max_connections_per_peer: 1_000,
+            instances: 1_000,
+            cache: default_cache(),
+            admin: None,
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/wasmux`, else `~/.cache/wasmux` (XDG Base Directory Specification).
+fn default_cache() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("wasmux"))
+}
+
+/// Reads the keys of `[server]` that are about the process.
+pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
+    let defaults = ProcessConfig::default();
+    let access_log =
+        [("off", AccessLogFormat::Off), ("text", AccessLogFormat::Text), ("json", AccessLogFormat::Json)];
+    let connections =
+        |key, default| table.integer(key, 1..=1_000_000).map_or(default, |connections| connections as usize);
+    ProcessConfig {
+        threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
+        access_log: table.choice("access_log", &access_log),
+        shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
+        upgrade_timeout: table.duration("upgrade_timeout").unwrap_or(defaults.upgrade_timeout),
+        max_connections: connections("max_connections", defaults.max_connections),
+        max_connections_per_peer: connections("max_connections_per_peer", defaults.max_connections_per_peer),
+        instances: table
+            .integer("instances", 1..=20_000)
+            .map_or(defaults.instances, |instances| instances as u32),
+        cache: match table.string("cache") {
+            None => defaults.cache,
+            Some(text) if text.value == "off" => None,
+            Some(text) => Some(folder.join(text.value)),
+        },
+        admin: admin(table, folder),
+    }
+}
+
+fn admin(table: &Table<'_>, folder: &Path) -> Option<ListenAddr> {
+    let text = table.string("admin")?;
+    let address = address(table, "admin", &text, folder)?;
+    if address.is_wildcard() {
+        let message = format!(
+            "`admin`: \"{}\" is every interface, which lets the public in; name a loopback or private address, such \
+             as \"127.0.0.1:9090\"",
+            text.value
+        );
+        table.bad_value(&text.span, message);
+        return None;
+    }
+    Some(address)
+}

@@ -1,0 +1,184 @@
+//! What a connection's two ends tell each other past hyper: the service, which makes responses, and the gate, which
+//! has the socket.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use super::head::Restored;
+use crate::guest::ClientLink;
+
+/// Interim responses that wait for the connection; beyond it further ones are left out.
+const INTERIM_BYTES_MAX: usize = 64 * 1024;
+
+/// Shared by the gate, the service and the response body of one HTTP/1 connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Link(Arc<Mutex<State>>);
+
+/// The request in progress, as the gate found it.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    pub(super) restored: Option<Restored>,
+    /// The client waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// The client lets the connection be used again.
+    pub(super) keep_alive: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    expected: Expected,
+    /// Interim responses that are to be written before anything else.
+    interim: BytesMut,
+    /// Trailer fields that are to replace the empty trailer section that hyper writes.
+    trailers: Option<Bytes>,
+    /// Writing beyond this time fails.
+    write_deadline: Option<Instant>,
+    /// Reading of the body beyond this time fails.
+    read_deadline: Option<Instant>,
+    /// Somebody waits for the next flush.
+    flush: Flush,
+    has_stopped_sending: bool,
+    takes_interim: bool,
+    is_closing: bool,
+}
+
+#[derive(Debug, Default)]
+enum Flush {
+    #[default]
+    Unasked,
+    Asked(Waker),
+    Done,
+}
+
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A poisoned lock means a panic between two assignments; the data is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- the service's side
+
+    /// What the gate knows about the request that hyper hands over now.
+    pub(super) fn take_expected(&self) -> Expected {
+        std::mem::take(&mut self.lock().expected)
+    }
+
+    /// Whether interim responses may be sent: not to HTTP/1.0 clients (RFC 9110 section 15.2).
+    pub(super) fn set_takes_interim(&self, takes: bool) {
+        self.lock().takes_interim = takes;
+    }
+
+    /// Whether the next response is to be the last.
+    pub(super) fn is_closing(&self) -> bool {
+        self.lock().is_closing
+    }
+
+    /// Hands trailer fields to the gate, which sends them behind the last chunk.
+    pub(super) fn send_trailers(&self, trailers: &HeaderMap) {
+        let mut lines = BytesMut::new();
+        push_fields(&mut lines, trailers.iter());
+        self.lock().trailers = Some(lines.freeze());
+    }
+
+    /// Ready when everything that hyper had when this was first polled has been given to the kernel.
+    pub(super) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        match state.flush {
+            Flush::Done => {
+                state.flush = Flush::Unasked;
+                Poll::Ready(())
+            }
+            _ => {
+                state.flush = Flush::Asked(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    // --- the gate's side
+
+    /// A head goes to hyper.
+    pub(super) fn begin(
+        &self,
+        expected: Expected,
+        read_deadline: Option<Instant>,
+        write_deadline: Option<Instant>,
+    ) {
+        let mut state = self.lock();
+        (state.expected, state.read_deadline, state.write_deadline) =
+            (expected, read_deadline, write_deadline);
+    }
+
+    pub(super) fn take_interim(&self) -> BytesMut {
+        std::mem::take(&mut self.lock().interim)
+    }
+
+    pub(super) fn has_trailers(&self) -> bool {
+        self.lock().trailers.is_some()
+    }
+
+    pub(super) fn take_trailers(&self) -> Option<Bytes> {
+        self.lock().trailers.take()
+    }
+
+    pub(super) fn read_deadline(&self) -> Option<Instant> {
+        self.lock().read_deadline
+    }
+
+    pub(super) fn write_deadline(&self) -> Option<Instant> {
+        self.lock().write_deadline
+    }
+
+    pub(super) fn flushed(&self) {
+        let mut state = self.lock();
+        if let Flush::Asked(_) = state.flush
+            && let Flush::Asked(waker) = std::mem::replace(&mut state.flush, Flush::Done)
+        {
+            drop(state);
+            waker.wake();
+        }
+    }
+
+    /// The next response is the last.
+    pub(super) fn set_closing(&self) {
+        self.lock().is_closing = true;
+    }
+
+    pub(super) fn set_stopped_sending(&self) {
+        self.lock().has_stopped_sending = true;
+    }
+}
+
+impl ClientLink for Link {
+    fn has_stopped_sending(&self) -> bool {
+        self.lock().has_stopped_sending
+    }
+
+    fn send_interim(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut state = self.lock();
+        if !state.takes_interim || state.interim.len() >= INTERIM_BYTES_MAX {
+            return;
+        }
+        let reason = status.canonical_reason().unwrap_or("Interim Response");
+        let interim = &mut state.interim;
+        interim.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+        let is_of_the_final =
+            |name: &HeaderName| [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name);
+        push_fields(interim, headers.iter().filter(|(name, _)| !is_of_the_final(name)));
+        interim.extend_from_slice(b"\r\n");
+    }
+}
+
+fn push_fields<'f>(lines: &mut BytesMut, fields: impl Iterator<Item = (&'f HeaderName, &'f HeaderValue)>) {
+    for (name, value) in fields {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+}

@@ -1,0 +1,149 @@
+//! The way out of the gate: what hyper writes, the few things that it cannot write, and the clocks on both.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+
+use super::clock::{Timer, timed_out};
+use super::link::Link;
+
+/// How hyper ends a chunked body.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The writing half of one connection's gate.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    link: Link,
+    stall: Duration,
+    /// To be written before anything that hyper has.
+    ours: BytesMut,
+    /// hyper's end of a chunked body, kept back until trailers are put into it.
+    held: BytesMut,
+    /// hyper has nothing that it has not written.
+    is_flushed: bool,
+    /// Since when the client takes nothing.
+    stalled_since: Option<Instant>,
+    timer: Timer,
+    /// The next head waits for the flush.
+    is_awaited: bool,
+}
+
+impl Outbound {
+    pub(super) fn new(link: Link, stall: Duration) -> Self {
+        Self {
+            link,
+            stall,
+            ours: BytesMut::new(),
+            held: BytesMut::new(),
+            is_flushed: true,
+            stalled_since: None,
+            timer: Timer::default(),
+            is_awaited: false,
+        }
+    }
+
+    pub(super) fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.take_interim();
+        ready!(self.poll_ours(stream, cx))?;
+        self.is_flushed = false;
+        if self.link.has_trailers() {
+            // At most what hyper had buffered when the body ended.
+            bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        self.poll_stream(stream, cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+    }
+
+    pub(super) fn poll_flush<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.take_interim();
+        if let Some(trailers) = self.link.take_trailers() {
+            let end = self.held.len().saturating_sub(if self.held.ends_with(LAST_CHUNK) { 2 } else { 0 });
+            self.ours.extend_from_slice(&self.held[..end]);
+            if end < self.held.len() {
+                self.ours.extend_from_slice(&trailers);
+                self.ours.extend_from_slice(b"\r\n");
+            }
+            self.held.clear();
+        }
+        ready!(self.poll_ours(stream, cx))?;
+        ready!(Pin::new(stream).poll_flush(cx))?;
+        self.is_flushed = true;
+        self.link.flushed();
+        if std::mem::take(&mut self.is_awaited) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the response before is written. The waker of a pending poll is woken by the flush, which happens in
+    /// the same task.
+    pub(super) fn poll_flushed(&mut self, _: &Context<'_>) -> Poll<()> {
+        self.is_awaited = !self.is_flushed;
+        if self.is_flushed { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Interim responses go out in front of the response: hyper has written nothing of it if all is flushed.
+    fn take_interim(&mut self) {
+        if self.is_flushed {
+            self.ours.unsplit(self.link.take_interim());
+        }
+    }
+
+    fn poll_ours<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.ours.is_empty() {
+            let ours = self.ours.split();
+            let written = self.poll_stream(stream, cx, |stream, cx| stream.poll_write(cx, &ours));
+            self.ours.unsplit(ours);
+            self.ours.advance(ready!(written)?);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes under the clocks: `write_timeout` for the response as a whole, `stall_timeout` for a client that takes
+    /// nothing.
+    fn poll_stream<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let deadline = self.link.write_deadline();
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Poll::Ready(Err(late("write_timeout")));
+        }
+        if let Poll::Ready(written) = write(Pin::new(stream), cx) {
+            self.stalled_since = None;
+            return Poll::Ready(written);
+        }
+        let stalled = *self.stalled_since.get_or_insert_with(Instant::now) + self.stall;
+        let (deadline, reason) = match deadline {
+            Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
+            _ => (stalled, "stall_timeout"),
+        };
+        ready!(self.timer.poll(cx, Some(deadline)));
+        Poll::Ready(Err(late(reason)))
+    }
+}
+
+fn late(reason: &'static str) -> io::Error {
+    tracing::debug!(reason, "connection closed");
+    timed_out("the client took too long to take its response")
+}

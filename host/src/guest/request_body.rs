@@ -1,0 +1,206 @@
+//! The body of a request: read piece by piece, never collected.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as _, Frame};
+
+/// Why a request body could not be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadError {
+    /// The client went away.
+    Gone,
+    /// The body ended early or was malformed.
+    Broken,
+    /// It is longer than the handler's limit.
+    Limit,
+}
+
+/// What is left of a body on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    /// Nothing: it was read to its end.
+    Nothing,
+    /// Nobody knows: it broke off, or was malformed.
+    Broken,
+    /// This many bytes.
+    Declared(u64),
+    /// It is chunked.
+    Unknown,
+}
+
+/// A body on the network, in two hands: those of the handler, which reads it, and those of the connection, which has
+/// to be rid of the rest. Clones are the same body.
+#[derive(Clone, Debug)]
+pub struct NetworkBody(Option<Arc<Mutex<Source>>>);
+
+#[derive(Debug)]
+struct Source {
+    body: Option<hyper::body::Incoming>,
+    was_asked: bool,
+    is_broken: bool,
+}
+
+impl NetworkBody {
+    /// The body that hyper has announced.
+    #[must_use]
+    pub fn new(body: hyper::body::Incoming) -> Self {
+        // Most requests have none, and need no room for it.
+        Self(
+            (!body.is_end_stream()).then(|| {
+                Arc::new(Mutex::new(Source { body: Some(body), was_asked: false, is_broken: false }))
+            }),
+        )
+    }
+
+    fn lock(&self) -> Option<MutexGuard<'_, Source>> {
+        self.0.as_ref().map(|source| source.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        let Some(mut source) = self.lock() else { return Poll::Ready(None) };
+        source.was_asked = true;
+        let Some(body) = &mut source.body else { return Poll::Ready(Some(Err(ReadError::Broken))) };
+        let polled = std::pin::Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = polled {
+            source.is_broken = true;
+            return Poll::Ready(Some(Err(classify(&error))));
+        }
+        polled.map(|frame| frame.map(|frame| frame.map_err(|_| ReadError::Broken)))
+    }
+
+    /// What of it nobody has read.
+    pub(crate) fn leftover(&self) -> Leftover {
+        let Some(source) = self.lock() else { return Leftover::Nothing };
+        match &source.body {
+            _ if source.is_broken => Leftover::Broken,
+            None => Leftover::Broken,
+            Some(body) if body.is_end_stream() => Leftover::Nothing,
+            Some(body) => body.size_hint().exact().map_or(Leftover::Unknown, Leftover::Declared),
+        }
+    }
+
+    /// Whether anybody has asked for it: that is what makes hyper send `100 Continue`.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.lock().is_some_and(|source| source.was_asked)
+    }
+
+    /// Lets go of it; who reads on gets an error.
+    pub(crate) fn close(&self) {
+        if let Some(mut source) = self.lock() {
+            source.body = None;
+        }
+    }
+
+    /// Reads and forgets at most `bytes_max`; says whether that was all. Cancel safe.
+    pub(crate) async fn discard(&self, bytes_max: u64) -> bool {
+        let mut seen = 0;
+        loop {
+            match poll_fn(|cx| self.poll_frame(cx)).await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => seen += frame.data_ref().map_or(0, |data| data.len() as u64),
+            }
+            if seen > bytes_max {
+                return false;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum From {
+    Network(NetworkBody),
+    Memory,
+}
+
+/// The request body as a handler reads it.
+#[derive(Debug)]
+pub struct RequestBody {
+    from: From,
+    /// Received, not yet handed out.
+    rest: Bytes,
+    trailers: Option<HeaderMap>,
+    /// What the client declared; the source forgets it as it is read.
+    declared: Option<u64>,
+    /// Bytes the handler may still receive.
+    allowance: u64,
+    end: Option<Result<(), ReadError>>,
+}
+
+impl RequestBody {
+    /// A body from the network.
+    #[must_use]
+    pub fn network(body: NetworkBody) -> Self {
+        let declared = match body.leftover() {
+            Leftover::Nothing => Some(0),
+            Leftover::Declared(length) => Some(length),
+            Leftover::Unknown | Leftover::Broken => None,
+        };
+        let (rest, end) = (Bytes::new(), None);
+        Self { from: From::Network(body), rest, trailers: None, declared, allowance: u64::MAX, end }
+    }
+
+    /// A body that is all there.
+    #[must_use]
+    pub fn full(body: Bytes) -> Self {
+        let declared = Some(body.len() as u64);
+        let (rest, end) = (body, Some(Ok(())));
+        Self { from: From::Memory, rest, trailers: None, declared, allowance: u64::MAX, end }
+    }
+
+    /// Reading beyond `bytes` fails from now on.
+    pub(super) fn limit(&mut self, bytes: u64) {
+        self.allowance = bytes;
+        if self.rest.len() as u64 > bytes {
+            (self.rest, self.end) = (Bytes::new(), Some(Err(ReadError::Limit)));
+        }
+    }
+
+    /// The declared length, 0 when there is no body, or `None` when it is to be read to its end.
+    #[must_use]
+    pub fn declared_length(&self) -> Option<u64> {
+        self.declared
+    }
+
+    /// At most `len_max` further bytes; empty at the end of the body, from then on always. Cancel safe.
+    pub(super) async fn read(&mut self, len_max: usize) -> Result<Bytes, ReadError> {
+        while self.rest.is_empty() {
+            if let Some(end) = self.end {
+                return end.map(|()| Bytes::new());
+            }
+            let From::Network(body) = &self.from else { return Ok(Bytes::new()) };
+            match poll_fn(|cx| body.poll_frame(cx)).await {
+                None => self.end = Some(Ok(())),
+                Some(Err(error)) => self.end = Some(Err(error)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.len() as u64 > self.allowance => self.end = Some(Err(ReadError::Limit)),
+                    Ok(data) => {
+                        self.allowance -= data.len() as u64;
+                        self.rest = data;
+                    }
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+            }
+        }
+        Ok(self.rest.split_to(len_max.min(self.rest.len())))
+    }
+
+    /// Whether reading has come to an end, good or bad: every further read says the same.
+    pub(super) fn has_ended(&self) -> bool {
+        self.rest.is_empty() && self.end.is_some()
+    }
+
+    /// The trailer fields, once the body was read to its end.
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+        (self.rest.is_empty() && self.end == Some(Ok(()))).then(|| self.trailers.as_ref().unwrap_or(&NONE))
+    }
+}
+
+fn classify(error: &hyper::Error) -> ReadError {
+    if error.is_canceled() || error.is_closed() { ReadError::Gone } else { ReadError::Broken }
+}
