@@ -148,8 +148,8 @@ fn other_headers() {
     let lost = |outcome: &mut Outcome, index: usize| {
         let response = handler_response(outcome, index)?;
         let known = ["x-puppet", "date", "content-type", "content-length", "transfer-encoding", "connection"];
-        let name = response.headers.iter().map(|(name, _)| name.clone());
-        let name = name.filter(|name| !known.contains(&name.as_str())).next_back()?;
+        let mut name = response.headers.iter().map(|(name, _)| name.clone());
+        let name = name.rfind(|name| !known.contains(&name.as_str()))?;
         response.headers.retain(|(other, _)| *other != name);
         Some(())
     };
