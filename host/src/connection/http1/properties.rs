@@ -51,7 +51,7 @@ const FIELD_LINES: [&str; 17] = [
 ];
 
 /// What frames a chunked body, right and wrong, and separators of all kinds.
-const FRAMING: [&str; 16] = [
+const FRAMING: [&str; 17] = [
     "0\r\n",
     "00\r\n",
     "3\r\nabc\r\n",
@@ -64,6 +64,7 @@ const FRAMING: [&str; 16] = [
     ":",
     " ",
     "\0",
+    "\x0c",
     "\r",
     "\n",
     "\r\n",
