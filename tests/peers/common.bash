@@ -45,7 +45,9 @@ wait_until() {
 
 # serve COUNT: serves ./routes.toml; it listens on COUNT addresses. Sets `pid`; the log is ./log, and ./out the rest.
 serve() {
-    "$wasmux" serve --config routes.toml >out 2>log &
+    # There before the first look.
+    : >out
+    "$wasmux" serve --config routes.toml >>out 2>log &
     pid=$!
     listens() {
         kill -0 "$pid" 2>/dev/null || give_up "wasmux has ended"
