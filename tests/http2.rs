@@ -195,3 +195,30 @@ fn headers_that_never_end_are_not_waited_for() {
     client.read_to_end();
     assert_serves_others(&server);
 }
+
+/// Content behind a HEAD is an error to clients that look (RFC 9113 section 8.1.1); h2's own does not.
+#[test]
+fn head_has_no_content() {
+    let routes = r#"
+        [handlers]
+        echo = { wasm = "echo.wat" }
+        [routes]
+        "/{$}" = { respond = "ok\n" }
+        "/echo" = "echo"
+    "#;
+    let server = Site::new(routes).guest("echo").serve();
+    http2::run(async {
+        let (client, _) = http2::connect(server.address()).await;
+        for (path, status, length) in [("/", 200, Some("3")), ("/nowhere", 404, None), ("/echo", 200, None)] {
+            let mut client = client.clone().ready().await.unwrap();
+            let (response, _) = client.send_request(http2::request("HEAD", path), true).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), status, "{path}");
+            if let Some(length) = length {
+                assert_eq!(response.headers()["content-length"], length, "{path}");
+            }
+            let (body, trailers) = http2::whole(response).await.unwrap();
+            assert_eq!((body.len(), trailers), (0, None), "{path}");
+        }
+    });
+}

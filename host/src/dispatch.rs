@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::HOST;
-use http::{Method, Request, Response, Version};
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::Body as _;
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
@@ -56,7 +57,11 @@ impl Dispatcher {
         begun: Begun,
     ) -> Response<Recorded> {
         let Begun { id, mut record, busy } = begun;
-        let (response, route) = self.answer(server, peer, request, &id).await;
+        let is_head = *request.method() == Method::HEAD;
+        let (mut response, route) = self.answer(server, peer, request, &id).await;
+        if is_head {
+            leave_out_content(&mut response);
+        }
         if let Some(record) = &mut record {
             record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
         }
@@ -112,6 +117,17 @@ impl Dispatcher {
         });
         (response, Some(route))
     }
+}
+
+/// Makes a response one to HEAD (RFC 9110 section 9.3.2): hyper does so on HTTP/1, but would send the content on HTTP/2.
+/// Streams know by themselves.
+fn leave_out_content(response: &mut Response<Body>) {
+    let body = response.body();
+    let Some(length) = body.size_hint().exact().filter(|&length| length > 0 && body.is_whole()) else {
+        return;
+    };
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+    *response.body_mut() = Body::empty();
 }
 
 /// Host and port as the client named them: of the target if it has them, else of the Host field, which HTTP/1.1

@@ -32,6 +32,8 @@ mod gate;
 mod head;
 mod link;
 mod outbound;
+#[cfg(test)]
+mod properties;
 mod refusal;
 mod settle;
 mod shared;

@@ -93,7 +93,10 @@ impl Chunks {
         if end >= LINE_BYTES_MAX || line.iter().any(|&byte| byte == b'\r' || byte == 0) {
             return Err(Malformed);
         }
-        let digits = line.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii_end();
+        let size = line.split(|&byte| byte == b';').next().unwrap_or_default();
+        // Spaces and tabs only: to hyper, a form feed is none.
+        let digits_end = size.iter().rposition(|byte| !b" \t".contains(byte)).map_or(0, |last| last + 1);
+        let digits = &size[..digits_end];
         if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(Malformed);
         }
@@ -176,13 +179,15 @@ mod tests {
     #[test]
     fn refuses_what_is_ambiguous() {
         let long_line = [b"1;".as_slice(), &[b'x'; 5000], b"\r\na\r\n"].concat();
-        let bodies: [&[u8]; 17] = [
+        let bodies: [&[u8]; 19] = [
             b"zz\r\nabc\r\n",
             b"\r\nabc\r\n",
             b" 3\r\nabc\r\n",
             b"+3\r\nabc\r\n",
             b"0x3\r\nabc\r\n",
             b"3\nabc\r\n",
+            b"3\x0c\r\nabc\r\n",
+            b"3\x0c;a\r\nabc\r\n",
             b"3;a\rb\r\nabc\r\n",
             b"3\r\nabcd\r\n",
             b"3\r\nabc\n0\r\n\r\n",
