@@ -6,6 +6,7 @@
 mod case;
 mod judge;
 mod judge_checks;
+mod more;
 mod parse;
 mod parse_checks;
 mod player;

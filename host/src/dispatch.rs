@@ -11,7 +11,7 @@ use crate::activity::Busy;
 use crate::authority::authority;
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
-use crate::guest::{Incoming, NetworkBody, Peer, RequestBody};
+use crate::guest::{Incoming, NetworkBody, Peer, RawTarget, RequestBody};
 use crate::handler::Handler;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
@@ -116,6 +116,9 @@ impl Dispatcher {
 
 /// The request target as the mux takes it; `None` when it is malformed (Go: net/url.ParseRequestURI).
 fn target(parts: &http::request::Parts) -> Option<Target<'_>> {
+    if let Some(raw) = parts.extensions.get::<RawTarget>() {
+        return Target::parse(parts.method.as_str(), std::str::from_utf8(&raw.0).ok()?).ok();
+    }
     match parts.uri.path_and_query() {
         Some(text) => Target::parse(parts.method.as_str(), text.as_str()).ok(),
         // An authority-form target is for CONNECT only (RFC 9112 section 3.2.3); it has no path, which no pattern matches.

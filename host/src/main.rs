@@ -26,6 +26,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // Each connection is a file; the soft limit is for programs that use select(2). A hard one that is low stays, and the
+    // listeners wait when it is reached.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!("the limit on open files stays as it is: {error}");
+    }
     cli.run(&handed_over)
 }
 

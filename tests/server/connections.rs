@@ -168,12 +168,13 @@ fn smuggling_is_refused() {
 #[test]
 fn beyond_max_connections_busy_ones_are_waited_for() {
     let server = Site::new(
-        "[server]\nmax_connections = 1\n[handlers]\nsleep = { wasm = \"sleep.wat\" }\n\
-         [routes]\n\"/\" = { respond = \"ok\" }\n\"/sleep/{ms}\" = \"sleep\"\n",
+        "[server]\nmax_connections = 1\n[handlers]\necho = { wasm = \"echo.wat\" }\n\
+         [routes]\n\"/\" = { respond = \"ok\" }\n\"/echo\" = \"echo\"\n",
     );
-    let server = server.guest("sleep").serve();
+    let server = server.guest("echo").serve();
     let mut first = server.connect();
-    first.request("GET", "/sleep/20000", &[], b"");
+    first.request("POST", "/echo", &["Transfer-Encoding: chunked"], b"");
+    assert_eq!(first.head().status, 200, "and the body goes on");
     let mut second = server.connect();
     second.request("GET", "/", &[], b"");
     assert!(!second.answers_within(Duration::from_millis(800)), "the first connection is at work");

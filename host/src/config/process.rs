@@ -33,8 +33,9 @@ pub struct ProcessConfig {
     /// in the kernel's queue when there are none.
     pub max_connections: usize,
     /// Open connections of one peer: an IPv4 address, or an IPv6 network of 64 bits. Beyond it idle ones make
-    /// room for new ones, which are closed at once when there are none. Unix sockets are not counted.
-    pub max_connections_per_peer: usize,
+    /// room for new ones, which are closed at once when there are none. Unix sockets are not counted. `None`: 1000,
+    /// and peers on this machine, which may be proxies, are not counted either.
+    pub max_connections_per_peer: Option<usize>,
     /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
     pub instances: u32,
     /// Folder for compiled code; `None`: no cache.
@@ -52,7 +53,7 @@ impl Default for ProcessConfig {
             // It may have to build crates first.
             upgrade_timeout: Duration::from_secs(300),
             max_connections: 10_000,
-            max_connections_per_peer: 1_000,
+            max_connections_per_peer: None,
             instances: 1_000,
             cache: default_cache(),
             admin: None,
@@ -72,15 +73,14 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
     let defaults = ProcessConfig::default();
     let access_log =
         [("off", AccessLogFormat::Off), ("text", AccessLogFormat::Text), ("json", AccessLogFormat::Json)];
-    let connections =
-        |key, default| table.integer(key, 1..=1_000_000).map_or(default, |connections| connections as usize);
+    let connections = |key| table.integer(key, 1..=1_000_000).map(|connections| connections as usize);
     ProcessConfig {
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
         access_log: table.choice("access_log", &access_log),
         shutdown_timeout: table.duration("shutdown_timeout").unwrap_or(defaults.shutdown_timeout),
         upgrade_timeout: table.duration("upgrade_timeout").unwrap_or(defaults.upgrade_timeout),
-        max_connections: connections("max_connections", defaults.max_connections),
-        max_connections_per_peer: connections("max_connections_per_peer", defaults.max_connections_per_peer),
+        max_connections: connections("max_connections").unwrap_or(defaults.max_connections),
+        max_connections_per_peer: connections("max_connections_per_peer"),
         instances: table
             .integer("instances", 1..=20_000)
             .map_or(defaults.instances, |instances| instances as u32),

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -87,6 +88,12 @@ fn answer<'c>(
     if let Some(restored) = expected.restored {
         (parts.method, parts.uri) = (restored.method, restored.uri);
         parts.extensions.insert(RawTarget(restored.raw));
+    }
+    // HTTP/1.0 caches know no Cache-Control (Go: net/http.fixPragmaCacheControl).
+    if parts.headers.get(PRAGMA).is_some_and(|value| value == "no-cache")
+        && !parts.headers.contains_key(CACHE_CONTROL)
+    {
+        parts.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     link.set_takes_interim(parts.version == Version::HTTP_11);
     let facts = Facts {

@@ -14,6 +14,9 @@ use crate::activity::Activity;
 /// Bits of an IPv6 address that its owner cannot choose: one customer has a network of 64 bits at least (RFC 6177).
 const IPV6_NETWORK: u32 = 64;
 
+/// Connections of one peer where nobody has said how many.
+const PER_PEER_MAX: usize = 1_000;
+
 /// A connection that has been without a request for less is left alone: it may be new, with its request on the way.
 const IDLE_MIN: Duration = Duration::from_millis(500);
 
@@ -29,6 +32,8 @@ const SHED_MAX: usize = 256;
 pub(super) struct Door {
     total_max: usize,
     per_peer_max: usize,
+    /// Peers on this machine count like others.
+    counts_loopback: bool,
     open: Arc<Mutex<Open>>,
     freed: Arc<Notify>,
 }
@@ -68,9 +73,17 @@ pub(super) enum Refused {
 }
 
 impl Door {
-    pub(super) fn new(total_max: usize, per_peer_max: usize) -> Self {
+    /// Without `per_peer_max` there is a limit for peers on the network, but none for those on this machine: a proxy in
+    /// front of us is one of these.
+    pub(super) fn new(total_max: usize, per_peer_max: Option<usize>) -> Self {
         let open = Open { idle_min: IDLE_MIN, ..Open::default() };
-        Self { total_max, per_peer_max, open: Arc::new(Mutex::new(open)), freed: Arc::default() }
+        Self {
+            total_max,
+            per_peer_max: per_peer_max.unwrap_or(PER_PEER_MAX),
+            counts_loopback: per_peer_max.is_some(),
+            open: Arc::new(Mutex::new(open)),
+            freed: Arc::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
@@ -80,7 +93,8 @@ impl Door {
     /// Counts a connection from this address. Where there is no room, the connection that has been idle for longest is
     /// shed for it.
     pub(super) fn enter(&self, remote: &str, activity: &Arc<Activity>) -> Result<Counted, Refused> {
-        let peer = remote.parse::<SocketAddr>().ok().map(|address| network(address.ip()));
+        let address = remote.parse::<SocketAddr>().ok().map(|address| address.ip().to_canonical());
+        let peer = address.filter(|ip| self.counts_loopback || !ip.is_loopback()).map(network);
         let mut open = self.lock();
         let of_peer = peer.and_then(|peer| open.by_peer.get(&peer)).copied().unwrap_or(0);
         if of_peer >= self.per_peer_max && !open.shed_idlest(|connection| connection.peer == peer) {
@@ -156,7 +170,7 @@ impl Drop for Counted {
 }
 
 fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+    match address {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> IPV6_NETWORK << IPV6_NETWORK).into(),
     }
@@ -174,7 +188,7 @@ mod tests {
 
     #[test]
     fn each_peer_has_its_own() {
-        let door = Door::new(100, 2);
+        let door = Door::new(100, Some(2));
         let (activity, _busy) = busy();
         let enter = |remote: &str| door.enter(remote, &activity);
         let first = enter("192.0.2.1:1").unwrap();
@@ -194,8 +208,24 @@ mod tests {
     }
 
     #[test]
+    fn peers_on_this_machine_count_when_somebody_says_so() {
+        let enter_all = |door: Door| {
+            let (activity, _busy) = busy();
+            let entered: Vec<_> = (0..=PER_PEER_MAX).map(|_| door.enter("127.0.0.1:1", &activity)).collect();
+            entered.iter().all(Result::is_ok)
+        };
+        assert!(enter_all(Door::new(5_000, None)));
+        assert!(!enter_all(Door::new(5_000, Some(PER_PEER_MAX))));
+        let (activity, _busy) = busy();
+        let door = Door::new(5_000, None);
+        let _held: Vec<_> =
+            (0..PER_PEER_MAX).map(|_| door.enter("192.0.2.1:1", &activity).unwrap()).collect();
+        assert_eq!(door.enter("192.0.2.1:1", &activity).unwrap_err(), Refused::Peer);
+    }
+
+    #[test]
     fn the_idlest_goes_first() {
-        let door = Door::new(2, 2);
+        let door = Door::new(2, Some(2));
         assert_eq!(door.lock().idle_min, IDLE_MIN);
         door.lock().idle_min = Duration::ZERO;
         let (working, _busy) = busy();
@@ -220,7 +250,7 @@ mod tests {
 
     #[test]
     fn connections_that_do_not_end_are_bounded_too() {
-        let door = Door::new(1, 1);
+        let door = Door::new(1, Some(1));
         door.lock().idle_min = Duration::ZERO;
         let enter = || door.enter("192.0.2.1:1", &Activity::new());
         let mut open: Vec<_> = (0..=SHED_MAX).map(|_| enter().unwrap()).collect();

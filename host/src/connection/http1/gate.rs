@@ -23,8 +23,9 @@ use super::link::{Expected, Link};
 use super::outbound::Outbound;
 use super::refusal::Refusal;
 
-/// What is read ahead of a body, at most.
-const READ_BYTES: usize = 16 * 1024;
+/// What is read of a head at a time, and of a body. An idle connection holds neither.
+const HEAD_READ_BYTES: usize = 4096;
+const BODY_READ_BYTES: usize = 64 * 1024;
 
 /// What is read while a response is under way, to see whether the client is still there.
 const WATCH_BYTES: usize = 4096;
@@ -151,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                         *left -= count;
                         return Poll::Ready(Ok(()));
                     }
-                    if ready!(self.poll_body_fill(cx))? == 0 {
+                    let room = BODY_READ_BYTES.min(usize::try_from(*left).unwrap_or(BODY_READ_BYTES));
+                    if ready!(self.poll_body_fill(cx, room))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -168,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                         }
                         return Poll::Ready(Ok(()));
                     }
-                    if ready!(self.poll_body_fill(cx))? == 0 {
+                    if ready!(self.poll_body_fill(cx, BODY_READ_BYTES))? == 0 {
                         return Poll::Ready(Ok(()));
                     }
                 }
@@ -194,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     /// has only ended its own side is noted; it still gets its response.
     pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         while matches!(self.place, Place::Length(0)) && !self.has_ended && self.received.len() < WATCH_BYTES {
-            if let Err(error) = ready!(self.poll_fill(cx, None)) {
+            if let Err(error) = ready!(self.poll_fill(cx, WATCH_BYTES, None)) {
                 return Poll::Ready(error);
             }
         }
@@ -222,8 +224,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
 
     // --- reading
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<io::Result<usize>> {
-        self.received.reserve(READ_BYTES.min(self.received.len().max(READ_BYTES / 4)));
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        deadline: Option<Instant>,
+    ) -> Poll<io::Result<usize>> {
+        self.received.reserve(room);
         match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.received) {
             Poll::Ready(Ok(0)) => {
                 self.has_ended = true;
@@ -232,18 +239,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             }
             Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => {
+                if self.received.is_empty() {
+                    self.received = BytesMut::new();
+                }
                 ready!(self.timer.poll(cx, deadline));
                 Poll::Ready(Err(timed_out("the request took too long")))
             }
         }
     }
 
-    fn poll_body_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_body_fill(&mut self, cx: &mut Context<'_>, room: usize) -> Poll<io::Result<usize>> {
         if self.has_ended {
             return Poll::Ready(Ok(0));
         }
         let deadline = self.link.read_deadline();
-        self.poll_fill(cx, deadline)
+        self.poll_fill(cx, room, deadline)
     }
 
     /// Reads until a head is complete, and moves on to its place; or to the end.
@@ -264,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             let (deadline, reason) = self.arrival.deadline(&self.clocks);
-            match ready!(self.poll_fill(cx, deadline)) {
+            match ready!(self.poll_fill(cx, HEAD_READ_BYTES.max(self.received.len()), deadline)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     tracing::debug!(reason, "connection closed");

@@ -95,7 +95,7 @@ pub(super) fn check(head: BytesMut) -> Result<Accepted, Refusal> {
     let keep_alive = if is_11 {
         !has_token(fields, "connection", b"close")
     } else {
-        has_token(fields, "connection", b"keep-alive")
+        has_token(fields, "connection", b"keep-alive") && !has_token(fields, "connection", b"close")
     };
     let is_post = line.method == b"POST";
     let restored = restore(&line)?;
@@ -224,23 +224,20 @@ fn restore(line: &RequestLine<'_>) -> Result<Option<Restored>, Refusal> {
     // `http::Uri` is UTF-8, and so is what guests are promised.
     let text = std::str::from_utf8(line.target).map_err(|_| Refusal::Malformed)?;
     let target = Target::parse(method.as_str(), text).map_err(|_| Refusal::Malformed)?;
-    let uri = uri(&target).ok_or(Refusal::Malformed)?;
+    let uri = uri(&target, is_connect).ok_or(Refusal::Malformed)?;
     Ok(Some(Restored { method, uri, raw: Bytes::copy_from_slice(line.target) }))
 }
 
 /// The target as a URI. An over-long one is cut at the query, which the raw form has.
-fn uri(target: &Target<'_>) -> Option<Uri> {
-    let authority = target.authority;
+fn uri(target: &Target<'_>, is_connect: bool) -> Option<Uri> {
     let mut text = String::new();
-    if let Some(authority) = authority.filter(|_| !target.path.is_empty() || target.query.is_some()) {
-        text.push_str("http://");
+    if let Some(authority) = target.authority {
+        // CONNECT has an authority alone (RFC 9112 section 3.2.3).
+        let is_alone = is_connect && target.path.is_empty() && target.query.is_none();
+        text.push_str(if is_alone { "" } else { "http://" });
         text.push_str(authority);
     }
-    match (authority, &*target.path) {
-        // The authority form of CONNECT.
-        (Some(authority), "") if target.query.is_none() => text.push_str(authority),
-        (_, path) => text.push_str(path),
-    }
+    text.push_str(&target.path);
     if let Some(query) = target.query.filter(|query| query.len() <= TARGET_BYTES_PLAIN) {
         text.push('?');
         for byte in query.bytes() {

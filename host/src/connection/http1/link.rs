@@ -45,6 +45,7 @@ struct State {
     has_stopped_sending: bool,
     takes_interim: bool,
     is_closing: bool,
+    expects_continue: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +111,7 @@ impl Link {
         write_deadline: Option<Instant>,
     ) {
         let mut state = self.lock();
+        state.expects_continue = expected.expects_continue;
         (state.expected, state.read_deadline, state.write_deadline) =
             (expected, read_deadline, write_deadline);
     }
@@ -161,7 +163,9 @@ impl ClientLink for Link {
 
     fn send_interim(&self, status: StatusCode, headers: &HeaderMap) {
         let mut state = self.lock();
-        if !state.takes_interim || state.interim.len() >= INTERIM_BYTES_MAX {
+        // hyper says that one when the body is asked for, and once is enough.
+        let is_said = status == StatusCode::CONTINUE && state.expects_continue;
+        if is_said || !state.takes_interim || state.interim.len() >= INTERIM_BYTES_MAX {
             return;
         }
         let reason = status.canonical_reason().unwrap_or("Interim Response");

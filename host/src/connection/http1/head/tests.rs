@@ -127,6 +127,7 @@ fn what_hyper_cannot_hold_is_restored() {
         ("GET /a?q=<\">", "GET / HTTP/1.1", "/a?q=%3C%22%3E"),
         ("GET /a#f", "GET / HTTP/1.1", "/a%23f"),
         ("GET http://x.test/p?q", "GET / HTTP/1.1", "http://x.test/p?q"),
+        ("GET http://x.test", "GET / HTTP/1.1", "http://x.test/"),
         ("CONNECT h:443", "X-CONNECT / HTTP/1.1", "h:443"),
         ("CONNECT /p", "X-CONNECT / HTTP/1.1", "/p"),
         ("OPTIONS *", "OPTIONS / HTTP/1.1", "*"),
