@@ -147,7 +147,8 @@ impl Request {
         })
     }
 
-    /// Whether the client has gone away. With the default `on_disconnect = "cancel"` a handler rarely lives to see it.
+    /// Whether the client has gone away, or has ended its own side of an HTTP/1 connection; then it may still wait for the
+    /// response. With the default `on_disconnect = "cancel"` a handler rarely lives to see the former.
     #[must_use]
     pub fn client_gone(&self) -> bool {
         self.link.client_gone()

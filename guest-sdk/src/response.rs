@@ -99,8 +99,8 @@ impl ResponseWriter {
 
     /// Fixes status and headers; net/http's `WriteHeader`. Without it, the first write does so with `200`.
     ///
-    /// A 1xx status other than 101 offers an interim response (`103 Early Hints`) with the headers so far, and fixes
-    /// nothing. `101` is logged and ignored: a handler cannot switch protocols. A second final call is logged as
+    /// A 1xx status other than 101 sends an interim response (`103 Early Hints`) with the headers so far to clients that
+    /// can have one (ABI.md, `response_interim`), and fixes nothing. `101` is logged and ignored: a handler cannot switch protocols. A second final call is logged as
     /// superfluous and ignored.
     pub fn write_header(&mut self, status: StatusCode) {
         if self.head.is_some() {

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use serde::Serialize;
 use tracing_appender::non_blocking::NonBlocking;
 
-use crate::body::Body;
+use crate::body::{Body, allows_no_body};
 use crate::config::AccessLogFormat;
 use crate::guest::{Peer, RawTarget, RouteInfo};
 use crate::request_id::RequestId;
@@ -125,7 +125,7 @@ impl Record {
         self.declared = declared.and_then(|length| length.parse().ok());
         // These bodies are never polled.
         self.complete = self.method == Method::HEAD
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || allows_no_body(status)
             || self.declared == Some(0)
             || response.body().is_end_stream();
     }

@@ -4,12 +4,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 
 use crate::error::{Error, Kind};
 use crate::guest::GuestBody;
+
+/// Whether responses with this status never have content (RFC 9110 sections 15.3.5 and 15.4.5).
+pub(crate) fn allows_no_body(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
 
 /// A response body: whole, streamed by a guest, or streamed by something else.
 #[derive(Debug)]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use wasmux_mux::{Found, Target};
 
 use crate::access_log::{AccessLog, Record};
 use crate::activity::Busy;
+use crate::authority::authority;
 use crate::body::Body;
 use crate::deployment::{Deployment, Route};
 use crate::guest::{Incoming, NetworkBody, Peer, RawTarget, RequestBody};
@@ -128,28 +129,6 @@ fn leave_out_content(response: &mut Response<Body>) {
     };
     response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     *response.body_mut() = Body::empty();
-}
-
-/// Host and port as the client named them: of the target if it has them, else of the Host field, which HTTP/1.1
-/// requires in any case but CONNECT (RFC 9112 section 3.2). `None` when there is no telling.
-fn authority(parts: &http::request::Parts) -> Option<&str> {
-    let mut fields = parts.headers.get_all(HOST).iter();
-    let host = match (fields.next(), fields.next()) {
-        (_, Some(_)) => return None,
-        (Some(host), None) => Some(host.to_str().ok().filter(|host| host.bytes().all(is_host_byte))?),
-        (None, None) if parts.version == Version::HTTP_11 && parts.method != Method::CONNECT => return None,
-        (None, None) => None,
-    };
-    match parts.uri.authority() {
-        // Without user and password, which are not part of the host.
-        Some(authority) => authority.as_str().rsplit('@').next(),
-        None => Some(host.unwrap_or_default()),
-    }
-}
-
-/// What a Host field may hold (Go: golang.org/x/net/http/httpguts.ValidHostHeader).
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte)
 }
 
 /// The request target as the mux takes it; `None` when it is malformed (Go: net/url.ParseRequestURI).

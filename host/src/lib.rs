@@ -38,5 +38,6 @@ pub mod upgrade;
 
 // Beside the path.
 pub mod activity;
+mod authority;
 pub mod error;
 pub mod request_id;

@@ -68,8 +68,8 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Takes the socket for this address that was handed over, else binds. A host name is resolved and its first address that works is used; an empty host means every interface,
-    /// IPv6 and IPv4.
+    /// Takes the socket for this address that was handed over, else binds. A host name is resolved and its first address
+    /// that works is used; an empty host means every interface, IPv6 and IPv4.
     ///
     /// # Errors
     /// With the address and what to do about it.

@@ -41,7 +41,8 @@ impl Bound {
 }
 
 impl Server {
-    /// Binds every address of every server, or none; an address that was handed over is taken as it is. A server comes with what [`Tls::load`] made of its files.
+    /// Binds every address of every server, or none; an address that was handed over is taken as it is. A server comes
+    /// with what [`Tls::load`] made of its files.
     ///
     /// # Errors
     /// A sentence for each address that cannot be bound.
@@ -82,7 +83,8 @@ impl Server {
         self.servers.iter().flat_map(|server| server.listeners.iter().map(Arc::downgrade))
     }
 
-    /// Serves until `drain` is under way and every connection has ended; after `shutdown_timeout` those that are left are cut.
+    /// Serves until `drain` is under way and every connection has ended; after `shutdown_timeout` those that are left are
+    /// cut.
     pub async fn run(self, dispatcher: Dispatcher, drain: &Drain) {
         let shutdown_timeout = self.process.shutdown_timeout;
         let dispatcher = Arc::new(dispatcher);

@@ -26,6 +26,7 @@ use super::Connections;
 use crate::drain::{Guard, LEAVING_GRACE, Phase};
 use crate::guest::{NetworkBody, Peer, RawTarget};
 
+mod arrival;
 mod chunks;
 mod clock;
 mod gate;

@@ -7,12 +7,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
-mod timeout;
+use self::fields::{is_trailer, normalise};
+use self::timeout::Prepared;
+use crate::body::allows_no_body;
 
-use timeout::Prepared;
+mod fields;
+mod timeout;
 
 /// Body bytes that may wait for the connection; beyond it a guest that writes is suspended.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024;
@@ -205,7 +208,7 @@ impl Outbox {
         if inner.stage != Stage::Streaming {
             return Err(SendError::State);
         }
-        if NOT_IN_TRAILERS.iter().any(|name| trailers.contains_key(name)) {
+        if !trailers.keys().all(is_trailer) {
             return Err(SendError::Invalid);
         }
         inner.stage = Stage::Ended;
@@ -343,64 +346,4 @@ impl Inner {
         }
         if fits == 0 { Err(SendError::Length) } else { Ok(fits as usize) }
     }
-}
-
-/// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [HeaderName; 7] = [
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONNECTION,
-    header::UPGRADE,
-    header::TRAILER,
-    header::HOST,
-];
-
-/// RFC 9110 sections 15.3.5 and 15.4.5: these never have content.
-fn allows_no_body(status: StatusCode) -> bool {
-    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
-}
-
-/// Takes out what belongs to the connection and not to the guest, and reads the declared length.
-fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
-    const OWNED: [HeaderName; 5] = [
-        header::TE,
-        header::TRANSFER_ENCODING,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::UPGRADE,
-    ];
-    for name in &OWNED {
-        headers.remove(name);
-    }
-    let is_close = |value: &HeaderValue| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    };
-    if headers.contains_key(header::CONNECTION) {
-        let close = headers.get_all(header::CONNECTION).iter().any(is_close);
-        headers.remove(header::CONNECTION);
-        if close {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-    }
-    declared_length(headers)
-}
-
-fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
-    let mut declared = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or(SendError::Invalid)?;
-        if declared.is_some_and(|other| other != length) {
-            return Err(SendError::Invalid);
-        }
-        declared = Some(length);
-    }
-    if let Some(length) = declared {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    Ok(declared)
 }

@@ -23,6 +23,10 @@ const IDLE_MIN: Duration = Duration::from_millis(500);
 /// How often whoever waits for room looks for connections that have become idle.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Connections that were asked to end and have not done so; beyond it none is asked, as if all were busy. Most end at
+/// once, but one whose request came at the same moment goes on, and does not count any more.
+const SHED_MAX: usize = 256;
+
 /// The limits on connections, and the connections that count.
 #[derive(Clone, Debug)]
 pub(super) struct Door {
@@ -34,12 +38,14 @@ pub(super) struct Door {
     freed: Arc<Notify>,
 }
 
-/// No larger than `total_max`.
+/// No larger than `total_max`, and [`SHED_MAX`] beside them.
 #[derive(Debug, Default)]
 struct Open {
     connections: HashMap<u64, Connection>,
     by_peer: HashMap<IpAddr, usize>,
     next_id: u64,
+    /// Were asked to end, and have not done so yet.
+    shed: usize,
     idle_min: Duration,
 }
 
@@ -121,6 +127,9 @@ impl Door {
 impl Open {
     /// Looks at every connection: that is for a server that is full, which has other worries.
     fn shed_idlest(&mut self, may_go: impl Fn(&Connection) -> bool) -> bool {
+        if self.shed >= SHED_MAX {
+            return false;
+        }
         let candidates = self.connections.iter().filter(|(_, connection)| may_go(connection));
         let idle = candidates.filter_map(|(id, connection)| Some((connection.activity.idle_for()?, *id)));
         let Some((_, id)) =
@@ -130,6 +139,7 @@ impl Open {
         };
         if let Some(connection) = self.remove(id) {
             connection.activity.shed();
+            self.shed += 1;
         }
         true
     }
@@ -150,9 +160,12 @@ impl Open {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.door.lock().remove(self.id).is_some() {
-            self.door.freed.notify_one();
+        let mut open = self.door.lock();
+        if open.remove(self.id).is_none() {
+            open.shed = open.shed.saturating_sub(1);
         }
+        drop(open);
+        self.door.freed.notify_one();
     }
 }
 
@@ -222,7 +235,9 @@ mod tests {
         let (next, busy) = busy();
         let _next = door.enter("192.0.2.3:1", &next).expect("the idle one makes room");
         assert_eq!(door.enter("192.0.2.4:1", &Activity::new()).unwrap_err(), Refused::Full);
+        assert_eq!(door.lock().shed, 1);
         drop(shed);
+        assert_eq!(door.lock().shed, 0);
         assert_eq!(
             door.enter("192.0.2.4:1", &Activity::new()).unwrap_err(),
             Refused::Full,
@@ -231,5 +246,16 @@ mod tests {
         drop(busy);
         let _last = door.enter("192.0.2.4:1", &Activity::new()).expect("it is idle now");
         assert_eq!(door.lock().connections.len(), 2);
+    }
+
+    #[test]
+    fn connections_that_do_not_end_are_bounded_too() {
+        let door = Door::new(1, Some(1));
+        door.lock().idle_min = Duration::ZERO;
+        let enter = || door.enter("192.0.2.1:1", &Activity::new());
+        let mut open: Vec<_> = (0..=SHED_MAX).map(|_| enter().unwrap()).collect();
+        assert_eq!(enter().unwrap_err(), Refused::Peer);
+        open.remove(0);
+        drop(enter().unwrap());
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
+use super::arrival::{Arrival, Stop};
 use super::chunks::Chunks;
 use super::clock::{Clocks, Timer, timed_out};
 use super::head::{self, Framing};
@@ -31,12 +32,6 @@ const WATCH_BYTES: usize = 4096;
 
 /// Room beyond `max_header_bytes` (Go: net/http.Server.initialReadLimitSize).
 const HEAD_SLACK_BYTES: usize = 4096;
-
-/// Empty lines that are skipped behind a POST, in bytes (Go: net/http.conn.readRequest).
-const BLANK_BYTES_MAX: usize = 4;
-
-/// The next request has begun when this much of it is there (net/http peeks as much).
-const BEGUN_BYTES: usize = 4;
 
 /// For so long a client that may still be sending is read from before the connection is closed: closing at once would
 /// make its kernel throw away the response (Go: net/http.rstAvoidanceDelay).
@@ -67,14 +62,7 @@ pub(super) struct Gate<S> {
     /// Received, not passed on.
     received: BytesMut,
     place: Place,
-    /// Bytes of `received` that hold no end of a head.
-    searched: usize,
-    /// Since when a request is awaited.
-    idle_since: Instant,
-    /// Since when a head is being read.
-    begun: Option<Instant>,
-    /// Bytes of empty lines that may still be skipped.
-    blanks: usize,
+    arrival: Arrival,
     /// The client has ended its side of the stream.
     has_ended: bool,
     /// The client may still be sending when the connection closes.
@@ -102,10 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             head_bytes_max: max_header_bytes + HEAD_SLACK_BYTES,
             received: first,
             place: Place::Head,
-            searched: 0,
-            idle_since: ready,
-            begun: Some(ready),
-            blanks: 0,
+            arrival: Arrival::new(ready),
             has_ended: false,
             lingers: false,
             timer: Timer::default(),
@@ -121,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     /// For how long no request has been under way; `None` when one is.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let is_idle = matches!(self.place, Place::Head) && self.received.is_empty();
-        is_idle.then(|| self.idle_since.elapsed())
+        is_idle.then(|| self.arrival.awaited_for())
     }
 
     // --- hyper's side
@@ -159,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 // hyper asks for more than this request: its response is out.
                 Place::Length(0) => {
                     self.place = Place::Head;
-                    self.idle_since = Instant::now();
+                    self.arrival.await_next();
                 }
                 Place::Length(left) => {
                     if !self.received.is_empty() {
@@ -274,13 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     /// Reads until a head is complete, and moves on to its place; or to the end.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            self.skip_blanks();
-            if self.begun.is_none() && self.received.len() >= BEGUN_BYTES {
-                self.begun = Some(Instant::now());
-            }
-            if let Some(len) = self.head_end() {
+            if let Some(len) = self.arrival.look(&mut self.received) {
                 // Interim responses must not get between the pieces of the response before.
-                ready!(self.outbound.poll_flushed(cx));
+                ready!(self.outbound.poll_flushed());
                 self.take_head(len);
                 return Poll::Ready(Ok(()));
             }
@@ -289,15 +270,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 return Poll::Ready(Ok(()));
             }
             if self.has_ended {
-                self.end(self.torn(true));
+                self.end(self.arrival.stopped(&self.received, Stop::End));
                 return Poll::Ready(Ok(()));
             }
-            let (deadline, reason) = self.head_deadline();
+            let (deadline, reason) = self.arrival.deadline(&self.clocks);
             match ready!(self.poll_fill(cx, HEAD_READ_BYTES.max(self.received.len()), deadline)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     tracing::debug!(reason, "connection closed");
-                    self.end(self.torn(false));
+                    self.end(self.arrival.stopped(&self.received, Stop::Timeout));
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -305,45 +286,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
-    /// What is answered to what stops before the end of a head; nothing while no request has begun.
-    fn torn(&self, at_end: bool) -> Option<Refusal> {
-        self.begun.and_then(|_| torn(&self.received, at_end))
-    }
-
-    /// Behind a POST, old clients send an empty line that they do not count (RFC 9112 section 2.2).
-    fn skip_blanks(&mut self) {
-        while self.blanks > 0 && matches!(self.received.first(), Some(b'\r' | b'\n')) {
-            self.received.advance(1);
-            self.blanks -= 1;
-        }
-        if !self.received.is_empty() {
-            self.blanks = 0;
-        }
-    }
-
-    /// The length of the head, if all of it is there.
-    fn head_end(&mut self) -> Option<usize> {
-        let mut line_start = self.searched;
-        while let Some(line_len) = self.received[line_start..].iter().position(|&byte| byte == b'\n') {
-            let line = &self.received[line_start..line_start + line_len];
-            line_start += line_len + 1;
-            if line.is_empty() || line == b"\r" {
-                self.searched = 0;
-                return Some(line_start);
-            }
-        }
-        self.searched = line_start;
-        None
-    }
-
     fn take_head(&mut self, len: usize) {
-        let begun = self.begun.take().unwrap_or_else(Instant::now);
+        let begun = self.arrival.take();
         if len > self.head_bytes_max {
             return self.refuse(Refusal::HeadTooLarge);
         }
         match head::check(self.received.split_to(len)) {
             Err(refusal) => self.refuse(refusal),
             Ok(head) => {
+                if head.is_post {
+                    self.arrival.expect_blanks();
+                }
                 let expected = Expected {
                     restored: head.restored,
                     expects_continue: head.expects_continue,
@@ -352,22 +305,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 let read_deadline = self.clocks.read.map(|limit| begun + limit);
                 let write_deadline = self.clocks.write.map(|limit| Instant::now() + limit);
                 self.link.begin(expected, read_deadline, write_deadline);
-                self.blanks = if head.is_post { BLANK_BYTES_MAX } else { 0 };
                 self.place = Place::Forward(head.bytes, head.framing);
             }
-        }
-    }
-
-    /// Until when the head has to be there, and the name of that limit.
-    fn head_deadline(&self) -> (Option<Instant>, &'static str) {
-        let Some(begun) = self.begun else {
-            return (self.clocks.idle.map(|limit| self.idle_since + limit), "idle_timeout");
-        };
-        let limits = [(self.clocks.read_header, "read_header_timeout"), (self.clocks.read, "read_timeout")];
-        let set = limits.into_iter().filter_map(|(limit, name)| Some((limit?, name)));
-        match set.min_by_key(|(limit, _)| *limit) {
-            Some((limit, name)) => (Some(begun + limit), name),
-            None => (None, ""),
         }
     }
 
@@ -390,21 +329,4 @@ fn pass(received: &mut BytesMut, to: &mut ReadBufCursor<'_>, limit: u64) -> u64 
     to.put_slice(&received[..count]);
     received.advance(count);
     count as u64
-}
-
-/// What is answered to a head that stops in the middle: nothing where nothing is wrong with what came, as net/http
-/// does, which parses the line at which it stopped. `at_end` tells the end of the stream from the end of patience.
-fn torn(received: &[u8], at_end: bool) -> Option<Refusal> {
-    if received.is_empty() {
-        return None;
-    }
-    let (is_first, line) = match received.iter().rposition(|&byte| byte == b'\n') {
-        Some(end) => (false, &received[end + 1..]),
-        None => (true, received),
-    };
-    let is_fine = match is_first {
-        true => line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"),
-        false => line.is_empty() || line.contains(&b':') && !line.ends_with(b"\r"),
-    };
-    if is_fine && !at_end { None } else { Some(Refusal::Malformed) }
 }

@@ -10,9 +10,13 @@ use httparse::{EMPTY_HEADER, Header, Status};
 use wasmux_mux::Target;
 
 use super::refusal::Refusal;
+use crate::authority::is_host_byte;
 
 /// Header lines of one request (Go: net/http.Server.MaxHeaderValueCount).
 pub(crate) const HEADERS_MAX: usize = 500;
+
+/// What almost every request gets by with: room for all of them would take 16 KB for each.
+const HEADERS_USUAL: usize = 32;
 
 /// What hyper is told instead of CONNECT.
 const CONNECT_PLACEHOLDER: &[u8] = b"X-CONNECT";
@@ -72,8 +76,13 @@ struct RequestLine<'h> {
 /// Judges a complete head, which ends with its empty line.
 pub(super) fn check(head: BytesMut) -> Result<Accepted, Refusal> {
     let line = request_line(&head)?;
-    let mut lines = [EMPTY_HEADER; HEADERS_MAX];
-    let fields = match httparse::parse_headers(&head[line.len..], &mut lines) {
+    let (mut few, mut many) = ([EMPTY_HEADER; HEADERS_USUAL], Vec::new());
+    let mut parsed = httparse::parse_headers(&head[line.len..], &mut few);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        many.resize(HEADERS_MAX, EMPTY_HEADER);
+        parsed = httparse::parse_headers(&head[line.len..], &mut many);
+    }
+    let fields = match parsed {
         Ok(Status::Complete((_, fields))) => fields,
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         _ => return Err(Refusal::Malformed),
@@ -142,15 +151,13 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// At most one Host in any version, one in HTTP/1.1, and no byte that no host has (RFC 9112 section 3.2; Go:
-/// golang.org/x/net/http/httpguts.ValidHostHeader).
+/// At most one Host in any version, one in HTTP/1.1, and no byte that no host has (RFC 9112 section 3.2).
 fn check_host(fields: &[Header<'_>], is_required: bool) -> Result<(), Refusal> {
-    let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(byte);
     let mut hosts = values(fields, "host");
     match (hosts.next(), hosts.next()) {
         (None, _) if is_required => Err(Refusal::HostMissing),
         (Some(_), Some(_)) => Err(Refusal::Malformed),
-        (Some(host), None) if !host.iter().all(is_host_byte) => Err(Refusal::HostMalformed),
+        (Some(host), None) if !host.iter().copied().all(is_host_byte) => Err(Refusal::HostMalformed),
         _ => Ok(()),
     }
 }

@@ -186,3 +186,50 @@ fn push_fields<'f>(lines: &mut BytesMut, fields: impl Iterator<Item = (&'f Heade
         lines.extend_from_slice(b"\r\n");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hints() -> HeaderMap {
+        [
+            (http::header::LINK, HeaderValue::from_static("</a.css>")),
+            (CONNECTION, HeaderValue::from_static("x")),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    #[test]
+    fn interim_responses_are_for_clients_that_know_them() {
+        let link = Link::default();
+        link.send_interim(StatusCode::EARLY_HINTS, &hints());
+        assert_eq!(link.take_interim(), "", "nobody has said that this client may get one");
+        link.set_takes_interim(true);
+        link.send_interim(StatusCode::EARLY_HINTS, &hints());
+        assert_eq!(link.take_interim(), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+        assert_eq!(link.take_interim(), "", "once");
+    }
+
+    #[test]
+    fn interim_responses_that_wait_are_bounded() {
+        let link = Link::default();
+        link.set_takes_interim(true);
+        for _ in 0..10_000 {
+            link.send_interim(StatusCode::EARLY_HINTS, &hints());
+        }
+        let waiting = link.take_interim().len();
+        assert!((INTERIM_BYTES_MAX..INTERIM_BYTES_MAX + 100).contains(&waiting), "{waiting}");
+    }
+
+    #[test]
+    fn a_flush_is_told_to_whoever_waits_for_it() {
+        let link = Link::default();
+        let cx = Context::from_waker(Waker::noop());
+        link.flushed();
+        assert!(link.poll_flushed(&cx).is_pending(), "a flush before the question is no answer");
+        link.flushed();
+        assert!(link.poll_flushed(&cx).is_ready());
+        assert!(link.poll_flushed(&cx).is_pending(), "each question has its own answer");
+    }
+}

@@ -91,7 +91,7 @@ impl Outbound {
 
     /// Ready when the response before is written. The waker of a pending poll is woken by the flush, which happens in
     /// the same task.
-    pub(super) fn poll_flushed(&mut self, _: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_flushed(&mut self) -> Poll<()> {
         self.is_awaited = !self.is_flushed;
         if self.is_flushed { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -146,4 +146,105 @@ impl Outbound {
 fn late(reason: &'static str) -> io::Error {
     tracing::debug!(reason, "connection closed");
     timed_out("the client took too long to take its response")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::super::link::Expected;
+    use super::*;
+    use crate::guest::ClientLink as _;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A client that takes so many bytes and no more.
+    #[derive(Default)]
+    struct Client {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl AsyncWrite for Client {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let this = self.get_mut();
+            let count = buf.len().min(this.room);
+            if count == 0 {
+                return Poll::Pending;
+            }
+            this.taken.extend_from_slice(&buf[..count]);
+            this.room -= count;
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn write(outbound: &mut Outbound, client: &mut Client, text: &str) -> Poll<io::Result<usize>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        outbound.poll_write(client, &mut cx, &[io::IoSlice::new(text.as_bytes())])
+    }
+
+    fn flush(outbound: &mut Outbound, client: &mut Client) -> Poll<io::Result<()>> {
+        outbound.poll_flush(client, &mut Context::from_waker(Waker::noop()))
+    }
+
+    fn fields() -> HeaderMap {
+        [(http::header::ETAG, HeaderValue::from_static("\"1\""))].into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn interim_responses_never_get_into_a_response() {
+        let link = Link::default();
+        link.set_takes_interim(true);
+        let (mut outbound, mut client) = (Outbound::new(link.clone(), LONG), Client::default());
+        let interim = "HTTP/1.1 103 Early Hints\r\netag: \"1\"\r\n\r\n";
+        link.send_interim(StatusCode::EARLY_HINTS, &fields());
+        client.room = 10;
+        assert!(write(&mut outbound, &mut client, "final").is_pending(), "the interim one is in front");
+        client.room = 1000;
+        assert!(write(&mut outbound, &mut client, "final").is_ready());
+        link.send_interim(StatusCode::EARLY_HINTS, &fields());
+        assert!(write(&mut outbound, &mut client, " body").is_ready());
+        assert!(flush(&mut outbound, &mut client).is_ready());
+        assert_eq!(client.taken, format!("{interim}final body").as_bytes());
+        assert!(flush(&mut outbound, &mut client).is_ready());
+        assert_eq!(client.taken, format!("{interim}final body{interim}").as_bytes());
+    }
+
+    #[tokio::test]
+    async fn trailers_are_put_into_the_empty_section() {
+        let link = Link::default();
+        let (mut outbound, mut client) = (Outbound::new(link.clone(), LONG), Client::default());
+        client.room = 1000;
+        assert!(write(&mut outbound, &mut client, "2\r\nhi\r\n").is_ready());
+        link.send_trailers(&fields());
+        assert!(write(&mut outbound, &mut client, "0\r\n\r\n").is_ready());
+        assert!(flush(&mut outbound, &mut client).is_ready());
+        assert_eq!(client.taken, b"2\r\nhi\r\n0\r\netag: \"1\"\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn both_clocks_end_a_write() {
+        let is_late = |written: &io::Result<usize>| {
+            written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        };
+        let link = Link::default();
+        let (mut stalling, mut client) = (Outbound::new(link.clone(), Duration::ZERO), Client::default());
+        let buf = [io::IoSlice::new(b"response")];
+        assert!(is_late(&std::future::poll_fn(|cx| stalling.poll_write(&mut client, cx, &buf)).await));
+
+        link.begin(Expected::default(), None, Some(Instant::now()));
+        let (mut outbound, mut client) = (Outbound::new(link, LONG), Client { room: 9, ..Client::default() });
+        let written = write(&mut outbound, &mut client, "response");
+        assert!(matches!(written, Poll::Ready(written) if is_late(&written)));
+    }
 }

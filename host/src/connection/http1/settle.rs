@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
 use super::link::Link;
+use crate::body::allows_no_body;
 use crate::error::Error;
 use crate::guest::{Leftover, NetworkBody};
 use crate::recorded::Recorded;
@@ -85,10 +86,6 @@ async fn is_reusable(body: &NetworkBody, facts: &Facts, response_is_whole: bool)
 
 fn has_close(response: &Response<Recorded>) -> bool {
     response.headers().get(CONNECTION).is_some_and(|value| value == "close")
-}
-
-fn allows_no_body(status: StatusCode) -> bool {
-    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 /// net/http's words for a status without any; hyper's are `<none>`.

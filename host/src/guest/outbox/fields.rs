@@ -1,0 +1,113 @@
+//! Header and trailer fields of a guest's response: what is the guest's to say, and what is the connection's.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::SendError;
+
+/// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
+const NOT_IN_TRAILERS: [HeaderName; 7] = [
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TRAILER,
+    header::HOST,
+];
+
+/// Whether a field of this name may be a trailer.
+pub(super) fn is_trailer(name: &HeaderName) -> bool {
+    !NOT_IN_TRAILERS.contains(name)
+}
+
+/// Takes out what belongs to the connection and not to the guest, and reads the declared length.
+pub(super) fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
+    const OWNED: [HeaderName; 5] = [
+        header::TE,
+        header::TRANSFER_ENCODING,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+        header::UPGRADE,
+    ];
+    for name in &OWNED {
+        headers.remove(name);
+    }
+    let is_close = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|&byte| byte == b',')
+            .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
+    if headers.contains_key(header::CONNECTION) {
+        let close = headers.get_all(header::CONNECTION).iter().any(is_close);
+        headers.remove(header::CONNECTION);
+        if close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    declared_length(headers)
+}
+
+fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
+    let mut declared = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or(SendError::Invalid)?;
+        if declared.is_some_and(|other| other != length) {
+            return Err(SendError::Invalid);
+        }
+        declared = Some(length);
+    }
+    if let Some(length) = declared {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(declared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = fields.iter();
+        pairs.map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_framing_is_not_the_guests() {
+        let mut given = headers(&[
+            ("transfer-encoding", "chunked"),
+            ("keep-alive", "timeout=5"),
+            ("connection", "x-a, Close"),
+            ("x-a", "stays"),
+        ]);
+        assert_eq!(normalise(&mut given), Ok(None));
+        assert_eq!(given, headers(&[("x-a", "stays"), ("connection", "close")]));
+        let mut kept_alive = headers(&[("connection", "keep-alive")]);
+        assert_eq!(normalise(&mut kept_alive), Ok(None));
+        assert_eq!(kept_alive, HeaderMap::new());
+    }
+
+    #[test]
+    fn a_length_is_one_number() {
+        let lengths = |values: &[&'static str]| {
+            let mut given: HeaderMap = HeaderMap::new();
+            for value in values {
+                given.append(header::CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            normalise(&mut given).map(|length| (length, given.get_all(header::CONTENT_LENGTH).iter().count()))
+        };
+        assert_eq!(lengths(&[]), Ok((None, 0)));
+        assert_eq!(lengths(&["7"]), Ok((Some(7), 1)));
+        assert_eq!(lengths(&["7", "07"]), Ok((Some(7), 1)));
+        for bad in [&["7", "8"][..], &["+7"], &["-1"], &[""], &["7, 7"], &["99999999999999999999"]] {
+            assert_eq!(lengths(bad), Err(SendError::Invalid), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_do_not_frame() {
+        assert!(is_trailer(&HeaderName::from_static("x-checksum")));
+        assert!(!is_trailer(&header::CONTENT_LENGTH));
+    }
+}

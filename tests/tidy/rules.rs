@@ -1,0 +1,163 @@
+//! Who may know whom.
+
+/// What stands on the way of a request or a deployment; that which all of it uses knows none of it.
+const PATH: &[&str] = &[
+    "access_log",
+    "builder",
+    "cli",
+    "config",
+    "connection",
+    "deployment",
+    "dispatch",
+    "handler",
+    "listener",
+    "recorded",
+    "reload",
+    "rescue",
+    "server",
+    "upgrade",
+];
+
+/// Modules of `host/src` and what they never import, as `crate::NAME`.
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 22] = [
+    (
+        "guest",
+        &[&[
+            "listener",
+            "connection",
+            "dispatch",
+            "deployment",
+            "config",
+            "cli",
+            "server",
+            "handler",
+            "access_log",
+            "rescue",
+            "builder",
+        ]],
+    ),
+    (
+        "handler",
+        &[&[
+            "listener",
+            "connection",
+            "dispatch",
+            "deployment",
+            "config",
+            "cli",
+            "server",
+            "drain",
+            "access_log",
+            "rescue",
+            "builder",
+        ]],
+    ),
+    (
+        "deployment",
+        &[&["listener", "connection", "dispatch", "cli", "server", "drain", "access_log", "rescue"]],
+    ),
+    ("dispatch", &[&["listener", "connection", "cli", "server", "config", "builder"]]),
+    ("connection", &[&["cli", "server", "deployment", "handler", "builder", "rescue"]]),
+    (
+        "listener",
+        &[&[
+            "cli",
+            "server",
+            "connection",
+            "dispatch",
+            "deployment",
+            "handler",
+            "builder",
+            "drain",
+            "rescue",
+        ]],
+    ),
+    ("server", &[&["cli", "deployment", "handler", "builder"]]),
+    (
+        "config",
+        &[&[
+            "listener",
+            "connection",
+            "dispatch",
+            "deployment",
+            "handler",
+            "cli",
+            "server",
+            "builder",
+            "drain",
+            "rescue",
+        ]],
+    ),
+    ("builder", &[&["cli", "config", "server", "guest", "deployment"]]),
+    ("tls", &[PATH, &["guest", "drain"]]),
+    (
+        "rescue",
+        &[&[
+            "cli",
+            "config",
+            "server",
+            "guest",
+            "deployment",
+            "dispatch",
+            "handler",
+            "connection",
+            "listener",
+        ]],
+    ),
+    ("body", &[PATH]),
+    ("error", &[PATH, &["guest", "body"]]),
+    ("drain", &[PATH, &["guest"]]),
+    (
+        "admin",
+        &[&[
+            "cli",
+            "config",
+            "server",
+            "connection",
+            "dispatch",
+            "deployment",
+            "handler",
+            "builder",
+            "guest",
+        ]],
+    ),
+    (
+        "handover",
+        &[&[
+            "cli",
+            "server",
+            "connection",
+            "dispatch",
+            "deployment",
+            "handler",
+            "builder",
+            "guest",
+            "listener",
+        ]],
+    ),
+    ("notify", &[&["cli", "config", "server", "connection", "dispatch", "deployment", "guest", "listener"]]),
+    ("reload", &[&["cli", "server", "connection", "dispatch", "listener", "drain", "rescue"]]),
+    ("upgrade", &[&["cli", "config", "server", "connection", "dispatch", "deployment", "guest", "drain"]]),
+    ("activity", &[PATH, &["drain", "guest", "tls"]]),
+    ("authority", &[PATH, &["drain", "guest", "tls"]]),
+    ("request_id", &[PATH, &["guest"]]),
+];
+
+/// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
+/// parts) never knows what is above it (`settle`), and they meet in `link`.
+pub(super) const HTTP1: [(&str, &[&str]); 10] = [
+    ("arrival", &["clock", "refusal"]),
+    ("chunks", &[]),
+    ("clock", &[]),
+    ("gate", &["arrival", "chunks", "clock", "head", "link", "outbound", "refusal"]),
+    ("head", &["refusal"]),
+    ("link", &["head"]),
+    ("outbound", &["clock", "link"]),
+    ("refusal", &[]),
+    ("settle", &["link"]),
+    ("shared", &["gate"]),
+];
+
+/// Files of `host/src` that take bytes and give a verdict: no input, no output, no clock.
+pub(super) const PURE: [&str; 3] =
+    ["connection/http1/chunks", "connection/http1/head", "connection/http1/refusal"];
