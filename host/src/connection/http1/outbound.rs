@@ -53,7 +53,6 @@ impl Outbound {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.take_interim();
         ready!(self.poll_ours(stream, cx))?;
         self.is_flushed = false;
         if self.link.has_trailers() {
@@ -69,7 +68,6 @@ impl Outbound {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.take_interim();
         if let Some(trailers) = self.link.take_trailers() {
             let end = self.held.len().saturating_sub(if self.held.ends_with(LAST_CHUNK) { 2 } else { 0 });
             self.ours.extend_from_slice(&self.held[..end]);
@@ -80,7 +78,9 @@ impl Outbound {
             self.held.clear();
         }
         ready!(self.poll_ours(stream, cx))?;
-        ready!(Pin::new(stream).poll_flush(cx))?;
+        // TLS keeps what the client does not take, and says so here only.
+        let flushed = Pin::new(stream).poll_flush(cx);
+        ready!(self.poll_clocked(cx, flushed))?;
         self.is_flushed = true;
         self.link.flushed();
         if std::mem::take(&mut self.is_awaited) {
@@ -96,25 +96,25 @@ impl Outbound {
         if self.is_flushed { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Interim responses go out in front of the response: hyper has written nothing of it if all is flushed.
-    fn take_interim(&mut self) {
-        if self.is_flushed {
-            self.ours.unsplit(self.link.take_interim());
-        }
-    }
-
+    /// Interim responses go out in front of the response: hyper has written nothing of it if all is flushed. They are
+    /// taken when those before are out, so that a handler cannot pile them up here.
     fn poll_ours<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.ours.is_empty() {
+        loop {
+            if self.ours.is_empty() && self.is_flushed {
+                self.ours = self.link.take_interim();
+            }
+            if self.ours.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
             let ours = self.ours.split();
             let written = self.poll_stream(stream, cx, |stream, cx| stream.poll_write(cx, &ours));
             self.ours.unsplit(ours);
             self.ours.advance(ready!(written)?);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes under the clocks: `write_timeout` for the response as a whole, `stall_timeout` for a client that takes
@@ -125,16 +125,21 @@ impl Outbound {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let deadline = self.link.write_deadline();
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self.link.write_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             return Poll::Ready(Err(late("write_timeout")));
         }
-        if let Poll::Ready(written) = write(Pin::new(stream), cx) {
+        let written = write(Pin::new(stream), cx);
+        self.poll_clocked(cx, written)
+    }
+
+    /// Passes on what became of a write or a flush, or `TimedOut` when a clock has run out over it.
+    fn poll_clocked<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
             self.stalled_since = None;
-            return Poll::Ready(written);
+            return done;
         }
         let stalled = *self.stalled_since.get_or_insert_with(Instant::now) + self.stall;
-        let (deadline, reason) = match deadline {
+        let (deadline, reason) = match self.link.write_deadline() {
             Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
             _ => (stalled, "stall_timeout"),
         };
@@ -146,4 +151,72 @@ impl Outbound {
 fn late(reason: &'static str) -> io::Error {
     tracing::debug!(reason, "connection closed");
     timed_out("the client took too long to take its response")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::guest::ClientLink as _;
+
+    const STALL: Duration = Duration::from_millis(20);
+
+    /// A client that takes so many bytes; TLS keeps what is beyond, or the kernel does not take it.
+    #[derive(Default)]
+    struct Client {
+        taken: Vec<u8>,
+        room: usize,
+        is_tls: bool,
+    }
+
+    impl AsyncWrite for Client {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let count = if self.is_tls { buf.len() } else { buf.len().min(self.room) };
+            self.taken.extend_from_slice(&buf[..count]);
+            self.room = self.room.saturating_sub(count);
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.is_tls && self.room == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_tls_keeps_is_under_the_clocks() {
+        let mut outbound = Outbound::new(Link::default(), STALL);
+        let mut client = Client { is_tls: true, ..Client::default() };
+        let bufs = [io::IoSlice::new(b"response")];
+        assert_eq!(poll_fn(|cx| outbound.poll_write(&mut client, cx, &bufs)).await.unwrap(), 8);
+        let flushed = poll_fn(|cx| outbound.poll_flush(&mut client, cx)).await;
+        assert_eq!(flushed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_interim_responses_waits_for_the_client() {
+        let link = Link::default();
+        link.set_takes_interim(true);
+        let mut outbound = Outbound::new(link.clone(), Duration::from_secs(600));
+        let mut client = Client { room: 1, ..Client::default() };
+        let mut headers = HeaderMap::new();
+        headers.insert("x", HeaderValue::from_str(&"v".repeat(30_000)).unwrap());
+        for _ in 0..1000 {
+            link.send_interim(StatusCode::EARLY_HINTS, &headers);
+            assert!(poll_fn(|cx| Poll::Ready(outbound.poll_flush(&mut client, cx))).await.is_pending());
+            assert!(outbound.ours.len() < 128 * 1024, "{} bytes wait", outbound.ours.len());
+        }
+        client.room = usize::MAX;
+        let bufs = [io::IoSlice::new(b"HTTP/1.1 200 OK\r\n\r\n")];
+        poll_fn(|cx| outbound.poll_write(&mut client, cx, &bufs)).await.unwrap();
+        let text = String::from_utf8(client.taken).unwrap();
+        assert!(text.matches("HTTP/1.1 103 ").count() >= 2, "those that there was room for");
+        assert!(text.ends_with("v\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), "in front of the response, and whole");
+    }
 }
