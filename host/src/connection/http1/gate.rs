@@ -311,18 +311,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
-    /// The length of the head, if all of it is there.
+    /// The length of the head, if all of it is there. Looks at each byte once, in however small pieces they come.
     fn head_end(&mut self) -> Option<usize> {
-        let mut line_start = self.searched;
-        while let Some(line_len) = self.received[line_start..].iter().position(|&byte| byte == b'\n') {
-            let line = &self.received[line_start..line_start + line_len];
-            line_start += line_len + 1;
-            if line.is_empty() || line == b"\r" {
+        while let Some(line_len) = self.received[self.searched..].iter().position(|&byte| byte == b'\n') {
+            let end = self.searched + line_len;
+            self.searched = end + 1;
+            let before = self.received[..end].strip_suffix(b"\r").unwrap_or(&self.received[..end]);
+            if before.is_empty() || before.ends_with(b"\n") {
                 self.searched = 0;
-                return Some(line_start);
+                return Some(end + 1);
             }
         }
-        self.searched = line_start;
+        self.searched = self.received.len();
         None
     }
 
