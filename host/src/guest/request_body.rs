@@ -42,6 +42,8 @@ struct Source {
     body: Option<hyper::body::Incoming>,
     was_asked: bool,
     is_broken: bool,
+    /// It was read to its end, which hyper itself forgets of a chunked one.
+    has_ended: bool,
 }
 
 impl NetworkBody {
@@ -49,11 +51,10 @@ impl NetworkBody {
     #[must_use]
     pub fn new(body: hyper::body::Incoming) -> Self {
         // Most requests have none, and need no room for it.
-        Self(
-            (!body.is_end_stream()).then(|| {
-                Arc::new(Mutex::new(Source { body: Some(body), was_asked: false, is_broken: false }))
-            }),
-        )
+        Self((!body.is_end_stream()).then(|| {
+            let body = Some(body);
+            Arc::new(Mutex::new(Source { body, was_asked: false, is_broken: false, has_ended: false }))
+        }))
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, Source>> {
@@ -69,6 +70,7 @@ impl NetworkBody {
             source.is_broken = true;
             return Poll::Ready(Some(Err(classify(&error))));
         }
+        source.has_ended |= matches!(polled, Poll::Ready(None));
         polled.map(|frame| frame.map(|frame| frame.map_err(|_| ReadError::Broken)))
     }
 
@@ -77,6 +79,7 @@ impl NetworkBody {
         let Some(source) = self.lock() else { return Leftover::Nothing };
         match &source.body {
             _ if source.is_broken => Leftover::Broken,
+            _ if source.has_ended => Leftover::Nothing,
             None => Leftover::Broken,
             Some(body) if body.is_end_stream() => Leftover::Nothing,
             Some(body) => body.size_hint().exact().map_or(Leftover::Unknown, Leftover::Declared),
