@@ -92,10 +92,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         link: Link,
         clocks: Clocks,
         max_header_bytes: usize,
+        outbound: Outbound,
     ) -> Self {
         Self {
             stream,
-            outbound: Outbound::new(link.clone(), clocks.stall),
+            outbound,
             link,
             clocks,
             head_bytes_max: max_header_bytes + HEAD_SLACK_BYTES,
@@ -297,7 +298,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
 
     /// What is answered to what stops before the end of a head; nothing while no request has begun.
     fn torn(&self, at_end: bool) -> Option<Refusal> {
-        self.begun.and_then(|_| torn(&self.received, at_end))
+        let has_begun = self.begun.is_some() && !self.received.is_empty();
+        has_begun.then(|| torn(&self.received, at_end)).flatten()
     }
 
     /// Behind a POST, old clients send an empty line that they do not count (RFC 9112 section 2.2).
@@ -385,9 +387,6 @@ fn pass(received: &mut BytesMut, to: &mut ReadBufCursor<'_>, limit: u64) -> u64 
 /// What is answered to a head that stops in the middle: nothing where nothing is wrong with what came, as net/http
 /// does, which parses the line at which it stopped. `at_end` tells the end of the stream from the end of patience.
 fn torn(received: &[u8], at_end: bool) -> Option<Refusal> {
-    if received.is_empty() {
-        return None;
-    }
     let (is_first, line) = match received.iter().rposition(|&byte| byte == b'\n') {
         Some(end) => (false, &received[end + 1..]),
         None => (true, received),

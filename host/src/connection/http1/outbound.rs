@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::{Timer, timed_out};
 use super::link::Link;
+use crate::activity::{Activity, Busy};
 
 /// How hyper ends a chunked body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -26,22 +28,24 @@ pub(super) struct Outbound {
     held: BytesMut,
     /// hyper has nothing that it has not written.
     is_flushed: bool,
-    /// Since when the client takes nothing.
-    stalled_since: Option<Instant>,
+    activity: Arc<Activity>,
+    /// Since when the client takes nothing. It has not got all of its response, so the connection is busy.
+    stalled: Option<(Instant, Busy)>,
     timer: Timer,
     /// The next head waits for the flush.
     is_awaited: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(link: Link, stall: Duration) -> Self {
+    pub(super) fn new(link: Link, stall: Duration, activity: Arc<Activity>) -> Self {
         Self {
             link,
             stall,
             ours: BytesMut::new(),
             held: BytesMut::new(),
             is_flushed: true,
-            stalled_since: None,
+            activity,
+            stalled: None,
             timer: Timer::default(),
             is_awaited: false,
         }
@@ -135,10 +139,11 @@ impl Outbound {
     /// Passes on what became of a write or a flush, or `TimedOut` when a clock has run out over it.
     fn poll_clocked<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.stalled_since = None;
+            self.stalled = None;
             return done;
         }
-        let stalled = *self.stalled_since.get_or_insert_with(Instant::now) + self.stall;
+        let (since, _) = self.stalled.get_or_insert_with(|| (Instant::now(), self.activity.begin()));
+        let stalled = *since + self.stall;
         let (deadline, reason) = match self.link.write_deadline() {
             Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
             _ => (stalled, "stall_timeout"),
@@ -191,10 +196,13 @@ mod tests {
 
     #[tokio::test]
     async fn what_tls_keeps_is_under_the_clocks() {
-        let mut outbound = Outbound::new(Link::default(), STALL);
+        let mut outbound = Outbound::new(Link::default(), STALL, Activity::new());
         let mut client = Client { is_tls: true, ..Client::default() };
         let bufs = [io::IoSlice::new(b"response")];
         assert_eq!(poll_fn(|cx| outbound.poll_write(&mut client, cx, &bufs)).await.unwrap(), 8);
+        assert!(outbound.activity.idle_for().is_some());
+        assert!(poll_fn(|cx| Poll::Ready(outbound.poll_flush(&mut client, cx))).await.is_pending());
+        assert!(outbound.activity.idle_for().is_none(), "busy while the client has not got all");
         let flushed = poll_fn(|cx| outbound.poll_flush(&mut client, cx)).await;
         assert_eq!(flushed.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
@@ -203,7 +211,7 @@ mod tests {
     async fn a_flood_of_interim_responses_waits_for_the_client() {
         let link = Link::default();
         link.set_takes_interim(true);
-        let mut outbound = Outbound::new(link.clone(), Duration::from_secs(600));
+        let mut outbound = Outbound::new(link.clone(), Duration::from_secs(600), Activity::new());
         let mut client = Client { room: 1, ..Client::default() };
         let mut headers = HeaderMap::new();
         headers.insert("x", HeaderValue::from_str(&"v".repeat(30_000)).unwrap());
