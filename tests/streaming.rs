@@ -232,6 +232,12 @@ fn continue_is_asked_for_when_the_guest_reads() {
     assert_eq!(conn.head().status, 100);
     conn.send("body");
     assert_eq!(conn.response().text(), "read\n");
+    // The connection is as good as new, also behind a body of a length that was not declared.
+    conn.request("POST", "/read", &["Expect: 100-continue", "Transfer-Encoding: chunked"], b"");
+    assert_eq!(conn.head().status, 100);
+    conn.send("4\r\nbody\r\n0\r\n\r\n");
+    let response = conn.response();
+    assert_eq!((response.text().as_str(), response.header("connection")), ("read\n", None));
     // A handler that does not read does not ask.
     conn.request("POST", "/fixed", &["Expect: 100-continue", "Content-Length: 4"], b"");
     assert_eq!(conn.response().status, 200);

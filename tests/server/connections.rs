@@ -201,3 +201,22 @@ fn beyond_max_connections_idle_ones_make_room() {
         assert_eq!(conn.response().status, 200, "the others are not concerned");
     }
 }
+
+#[test]
+fn who_is_still_taking_a_response_makes_no_room() {
+    // More than sockets hold: the rest waits in the server, which has nothing else to do with this request.
+    let large = "x".repeat(12 << 20);
+    let routes = format!(
+        "[server]\nmax_connections = 1\n[routes]\n\"/\" = {{ respond = \"ok\" }}\n\"/large\" = {{ respond = \"{large}\" }}\n"
+    );
+    let server = Site::new(&routes).serve();
+    let mut slow = server.connect();
+    slow.request("GET", "/large", &["Connection: close"], b"");
+    assert_eq!(slow.head().status, 200);
+    let mut next = server.connect();
+    next.request("GET", "/", &[], b"");
+    // Idle connections are shed after 500 ms.
+    assert!(!next.answers_within(Duration::from_secs(1)));
+    assert_eq!(slow.rest().len(), large.len());
+    assert_eq!(next.response().text(), "ok");
+}

@@ -20,6 +20,7 @@ use self::clock::Clocks;
 use self::gate::Gate;
 pub(crate) use self::head::HEADERS_MAX;
 use self::link::Link;
+use self::outbound::Outbound;
 use self::settle::{Facts, SettledBody, settle};
 use self::shared::Shared;
 use super::Connections;
@@ -56,7 +57,9 @@ pub(super) async fn serve<S>(
     let link = Link::default();
     let peer = Arc::new(Peer { link: Some(Arc::new(link.clone())), ..peer });
     let header_bytes = server.config.max_header_bytes as usize;
-    let gate = Gate::new(stream, first, ready, link.clone(), Clocks::new(&server.config), header_bytes);
+    let clocks = Clocks::new(&server.config);
+    let outbound = Outbound::new(link.clone(), clocks.stall, Arc::clone(&peer.activity));
+    let gate = Gate::new(stream, first, ready, link.clone(), clocks, header_bytes, outbound);
     let gate = Shared::new(gate);
     let service = service_fn(|request| answer(request, &link, &server, &peer));
     let connection = builder(header_bytes).serve_connection(gate.clone(), service);

@@ -58,7 +58,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 /// Serves a connection of which `first` was read already.
 pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes, peer: Peer, guard: Guard) {
     let config = &server.config;
-    let io = TokioIo::new(Socket::new(first, stream, config.stall_timeout));
+    let io = TokioIo::new(Socket::new(first, stream, config.stall_timeout, Arc::clone(&peer.activity)));
     let stall = StallLimit::new(config.stall_timeout);
     let peer = Arc::new(Peer { guard: Some(guard.clone()), stall: Some(stall.clone()), ..peer });
     let service = {

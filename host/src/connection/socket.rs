@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::activity::{Activity, Busy};
 use crate::listener::Stream;
 
 #[derive(Debug)]
@@ -17,13 +19,19 @@ pub(super) struct Socket {
     first: Bytes,
     stream: Stream,
     stall_timeout: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    activity: Arc<Activity>,
+    /// Runs while the client takes nothing. It has not got all of its responses, so the connection is busy.
+    stalled: Option<(Pin<Box<Sleep>>, Busy)>,
 }
 
 impl Socket {
-    pub(super) fn new(first: Bytes, stream: Stream, stall_timeout: Duration) -> Self {
-        Self { first, stream, stall_timeout, stalled: None }
+    pub(super) fn new(
+        first: Bytes,
+        stream: Stream,
+        stall_timeout: Duration,
+        activity: Arc<Activity>,
+    ) -> Self {
+        Self { first, stream, stall_timeout, activity, stalled: None }
     }
 
     /// Passes on what became of a write, or `TimedOut` when none has come through for too long.
@@ -32,8 +40,9 @@ impl Socket {
             self.stalled = None;
             return written;
         }
-        let timeout = self.stall_timeout;
-        ready!(self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout))).as_mut().poll(cx));
+        let start = || (Box::pin(tokio::time::sleep(self.stall_timeout)), self.activity.begin());
+        let (clock, _) = self.stalled.get_or_insert_with(start);
+        ready!(clock.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client takes no bytes (`stall_timeout`)",

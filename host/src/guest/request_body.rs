@@ -52,12 +52,8 @@ impl NetworkBody {
     pub fn new(body: hyper::body::Incoming) -> Self {
         // Most requests have none, and need no room for it.
         Self((!body.is_end_stream()).then(|| {
-            Arc::new(Mutex::new(Source {
-                body: Some(body),
-                was_asked: false,
-                is_broken: false,
-                has_ended: false,
-            }))
+            let body = Some(body);
+            Arc::new(Mutex::new(Source { body, was_asked: false, is_broken: false, has_ended: false }))
         }))
     }
 
@@ -83,8 +79,9 @@ impl NetworkBody {
         let Some(source) = self.lock() else { return Leftover::Nothing };
         match &source.body {
             _ if source.is_broken => Leftover::Broken,
+            _ if source.has_ended => Leftover::Nothing,
             None => Leftover::Broken,
-            Some(body) if source.has_ended || body.is_end_stream() => Leftover::Nothing,
+            Some(body) if body.is_end_stream() => Leftover::Nothing,
             Some(body) => body.size_hint().exact().map_or(Leftover::Unknown, Leftover::Declared),
         }
     }

@@ -81,10 +81,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         link: Link,
         clocks: Clocks,
         max_header_bytes: usize,
+        outbound: Outbound,
     ) -> Self {
         Self {
             stream,
-            outbound: Outbound::new(link.clone(), clocks.stall),
+            outbound,
             link,
             clocks,
             head_bytes_max: max_header_bytes + HEAD_SLACK_BYTES,

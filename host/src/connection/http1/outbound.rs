@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::{Timer, timed_out};
 use super::link::Link;
+use crate::activity::{Activity, Busy};
 
 /// How hyper ends a chunked body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -26,22 +28,24 @@ pub(super) struct Outbound {
     held: BytesMut,
     /// hyper has nothing that it has not written.
     is_flushed: bool,
-    /// Since when the client takes nothing.
-    stalled_since: Option<Instant>,
+    activity: Arc<Activity>,
+    /// Since when the client takes nothing. It has not got all of its response, so the connection is busy.
+    stalled: Option<(Instant, Busy)>,
     timer: Timer,
     /// The next head waits for the flush.
     is_awaited: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(link: Link, stall: Duration) -> Self {
+    pub(super) fn new(link: Link, stall: Duration, activity: Arc<Activity>) -> Self {
         Self {
             link,
             stall,
             ours: BytesMut::new(),
             held: BytesMut::new(),
             is_flushed: true,
-            stalled_since: None,
+            activity,
+            stalled: None,
             timer: Timer::default(),
             is_awaited: false,
         }
@@ -53,7 +57,6 @@ impl Outbound {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.take_interim();
         ready!(self.poll_ours(stream, cx))?;
         self.is_flushed = false;
         if self.link.has_trailers() {
@@ -69,7 +72,6 @@ impl Outbound {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        self.take_interim();
         if let Some(trailers) = self.link.take_trailers() {
             let end = self.held.len().saturating_sub(if self.held.ends_with(LAST_CHUNK) { 2 } else { 0 });
             self.ours.extend_from_slice(&self.held[..end]);
@@ -80,7 +82,9 @@ impl Outbound {
             self.held.clear();
         }
         ready!(self.poll_ours(stream, cx))?;
-        ready!(Pin::new(stream).poll_flush(cx))?;
+        // TLS keeps what the client does not take, and says so here only.
+        let flushed = Pin::new(stream).poll_flush(cx);
+        ready!(self.poll_clocked(cx, flushed))?;
         self.is_flushed = true;
         self.link.flushed();
         if std::mem::take(&mut self.is_awaited) {
@@ -96,25 +100,25 @@ impl Outbound {
         if self.is_flushed { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Interim responses go out in front of the response: hyper has written nothing of it if all is flushed.
-    fn take_interim(&mut self) {
-        if self.is_flushed {
-            self.ours.unsplit(self.link.take_interim());
-        }
-    }
-
+    /// Interim responses go out in front of the response: hyper has written nothing of it if all is flushed. They are
+    /// taken when those before are out, so that a handler cannot pile them up here.
     fn poll_ours<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.ours.is_empty() {
+        loop {
+            if self.ours.is_empty() && self.is_flushed {
+                self.ours = self.link.take_interim();
+            }
+            if self.ours.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
             let ours = self.ours.split();
             let written = self.poll_stream(stream, cx, |stream, cx| stream.poll_write(cx, &ours));
             self.ours.unsplit(ours);
             self.ours.advance(ready!(written)?);
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes under the clocks: `write_timeout` for the response as a whole, `stall_timeout` for a client that takes
@@ -125,16 +129,22 @@ impl Outbound {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let deadline = self.link.write_deadline();
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self.link.write_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             return Poll::Ready(Err(late("write_timeout")));
         }
-        if let Poll::Ready(written) = write(Pin::new(stream), cx) {
-            self.stalled_since = None;
-            return Poll::Ready(written);
+        let written = write(Pin::new(stream), cx);
+        self.poll_clocked(cx, written)
+    }
+
+    /// Passes on what became of a write or a flush, or `TimedOut` when a clock has run out over it.
+    fn poll_clocked<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if done.is_ready() {
+            self.stalled = None;
+            return done;
         }
-        let stalled = *self.stalled_since.get_or_insert_with(Instant::now) + self.stall;
-        let (deadline, reason) = match deadline {
+        let (since, _) = self.stalled.get_or_insert_with(|| (Instant::now(), self.activity.begin()));
+        let stalled = *since + self.stall;
+        let (deadline, reason) = match self.link.write_deadline() {
             Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
             _ => (stalled, "stall_timeout"),
         };
@@ -150,6 +160,7 @@ fn late(reason: &'static str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
 
     use http::{HeaderMap, HeaderValue, StatusCode};
@@ -159,28 +170,26 @@ mod tests {
     use crate::guest::ClientLink as _;
 
     const LONG: Duration = Duration::from_secs(3600);
+    const STALL: Duration = Duration::from_millis(20);
 
-    /// A client that takes so many bytes and no more.
+    /// A client that takes so many bytes; TLS keeps what is beyond, or the kernel does not take it.
     #[derive(Default)]
     struct Client {
         taken: Vec<u8>,
         room: usize,
+        is_tls: bool,
     }
 
     impl AsyncWrite for Client {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            let this = self.get_mut();
-            let count = buf.len().min(this.room);
-            if count == 0 {
-                return Poll::Pending;
-            }
-            this.taken.extend_from_slice(&buf[..count]);
-            this.room -= count;
-            Poll::Ready(Ok(count))
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            let count = if self.is_tls { buf.len() } else { buf.len().min(self.room) };
+            self.taken.extend_from_slice(&buf[..count]);
+            self.room = self.room.saturating_sub(count);
+            if count == 0 { Poll::Pending } else { Poll::Ready(Ok(count)) }
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            if self.is_tls && self.room == 0 { Poll::Pending } else { Poll::Ready(Ok(())) }
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -205,7 +214,8 @@ mod tests {
     async fn interim_responses_never_get_into_a_response() {
         let link = Link::default();
         link.set_takes_interim(true);
-        let (mut outbound, mut client) = (Outbound::new(link.clone(), LONG), Client::default());
+        let (mut outbound, mut client) =
+            (Outbound::new(link.clone(), LONG, Activity::new()), Client::default());
         let interim = "HTTP/1.1 103 Early Hints\r\netag: \"1\"\r\n\r\n";
         link.send_interim(StatusCode::EARLY_HINTS, &fields());
         client.room = 10;
@@ -223,7 +233,8 @@ mod tests {
     #[tokio::test]
     async fn trailers_are_put_into_the_empty_section() {
         let link = Link::default();
-        let (mut outbound, mut client) = (Outbound::new(link.clone(), LONG), Client::default());
+        let (mut outbound, mut client) =
+            (Outbound::new(link.clone(), LONG, Activity::new()), Client::default());
         client.room = 1000;
         assert!(write(&mut outbound, &mut client, "2\r\nhi\r\n").is_ready());
         link.send_trailers(&fields());
@@ -238,13 +249,49 @@ mod tests {
             written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
         };
         let link = Link::default();
-        let (mut stalling, mut client) = (Outbound::new(link.clone(), Duration::ZERO), Client::default());
+        let (mut stalling, mut client) =
+            (Outbound::new(link.clone(), Duration::ZERO, Activity::new()), Client::default());
         let buf = [io::IoSlice::new(b"response")];
-        assert!(is_late(&std::future::poll_fn(|cx| stalling.poll_write(&mut client, cx, &buf)).await));
+        assert!(is_late(&poll_fn(|cx| stalling.poll_write(&mut client, cx, &buf)).await));
 
         link.begin(Expected::default(), None, Some(Instant::now()));
-        let (mut outbound, mut client) = (Outbound::new(link, LONG), Client { room: 9, ..Client::default() });
+        let (mut outbound, mut client) =
+            (Outbound::new(link, LONG, Activity::new()), Client { room: 9, ..Client::default() });
         let written = write(&mut outbound, &mut client, "response");
         assert!(matches!(written, Poll::Ready(written) if is_late(&written)));
+    }
+
+    #[tokio::test]
+    async fn what_tls_keeps_is_under_the_clocks() {
+        let mut outbound = Outbound::new(Link::default(), STALL, Activity::new());
+        let mut client = Client { is_tls: true, ..Client::default() };
+        let bufs = [io::IoSlice::new(b"response")];
+        assert_eq!(poll_fn(|cx| outbound.poll_write(&mut client, cx, &bufs)).await.unwrap(), 8);
+        assert!(outbound.activity.idle_for().is_some());
+        assert!(poll_fn(|cx| Poll::Ready(outbound.poll_flush(&mut client, cx))).await.is_pending());
+        assert!(outbound.activity.idle_for().is_none(), "busy while the client has not got all");
+        let flushed = poll_fn(|cx| outbound.poll_flush(&mut client, cx)).await;
+        assert_eq!(flushed.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_interim_responses_waits_for_the_client() {
+        let link = Link::default();
+        link.set_takes_interim(true);
+        let mut outbound = Outbound::new(link.clone(), Duration::from_secs(600), Activity::new());
+        let mut client = Client { room: 1, ..Client::default() };
+        let mut headers = HeaderMap::new();
+        headers.insert("x", HeaderValue::from_str(&"v".repeat(30_000)).unwrap());
+        for _ in 0..1000 {
+            link.send_interim(StatusCode::EARLY_HINTS, &headers);
+            assert!(poll_fn(|cx| Poll::Ready(outbound.poll_flush(&mut client, cx))).await.is_pending());
+            assert!(outbound.ours.len() < 128 * 1024, "{} bytes wait", outbound.ours.len());
+        }
+        client.room = usize::MAX;
+        let bufs = [io::IoSlice::new(b"HTTP/1.1 200 OK\r\n\r\n")];
+        poll_fn(|cx| outbound.poll_write(&mut client, cx, &bufs)).await.unwrap();
+        let text = String::from_utf8(client.taken).unwrap();
+        assert!(text.matches("HTTP/1.1 103 ").count() >= 2, "those that there was room for");
+        assert!(text.ends_with("v\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), "in front of the response, and whole");
     }
 }

@@ -17,6 +17,8 @@ use super::clock::Clocks;
 use super::gate::Gate;
 use super::head::{self, Framing, HEADERS_MAX};
 use super::link::Link;
+use super::outbound::Outbound;
+use crate::activity::Activity;
 
 /// First lines of requests, right and wrong.
 const REQUEST_LINES: [&str; 7] = [
@@ -256,7 +258,9 @@ fn through_gate(bytes: &[u8], lengths: &[usize], room: usize) -> (Vec<u8>, Optio
     let (client, server) = tokio::io::duplex(1 << 20);
     let clocks =
         Clocks { read_header: None, read: None, write: None, idle: None, stall: std::time::Duration::MAX };
-    let gate = Gate::new(server, BytesMut::new(), Instant::now(), Link::default(), clocks, 1 << 16);
+    let link = Link::default();
+    let outbound = Outbound::new(link.clone(), clocks.stall, Activity::new());
+    let gate = Gate::new(server, BytesMut::new(), Instant::now(), link, clocks, 1 << 16, outbound);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async { tokio::join!(read_all(gate, room), send(client, &pieces)).0 })
 }
