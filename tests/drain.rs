@@ -100,6 +100,25 @@ fn a_request_that_follows_in_the_pipeline_is_not_taken() {
     assert!(server.wait().success());
 }
 
+/// One that comes to its end is answered, as the last; one that does not is no reason to wait for long.
+#[test]
+fn a_request_that_is_arriving_is_waited_for_a_while() {
+    let mut server = slow("600s");
+    let (mut ends, mut stops) = (server.connect(), server.connect());
+    for conn in [&mut ends, &mut stops] {
+        conn.request("GET", "/fixed", &[], b"");
+        assert_eq!(conn.response().status, 200);
+        conn.send("GET /fixed HTTP/1.1\r\nHost: x\r\nX-Rest: ");
+    }
+    // Both are on their way when a request that was sent later has been answered.
+    assert_eq!(server.get("/fixed").status, 200);
+    wait_until_draining(&server, "TERM");
+    ends.send("there\r\n\r\n");
+    let response = ends.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert!(server.wait().success(), "long before `read_header_timeout` and `shutdown_timeout`");
+}
+
 #[test]
 fn the_timeout_cuts_what_does_not_finish() {
     let mut server = slow("300ms");

@@ -145,7 +145,7 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 22] = [
 
 /// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
 /// parts) never knows what is above it (`settle`), and they meet in `link`.
-pub(super) const HTTP1: [(&str, &[&str]); 10] = [
+pub(super) const HTTP1: [(&str, &[&str]); 11] = [
     ("arrival", &["clock", "refusal"]),
     ("chunks", &[]),
     ("clock", &[]),
@@ -153,6 +153,7 @@ pub(super) const HTTP1: [(&str, &[&str]); 10] = [
     ("head", &["refusal"]),
     ("link", &["head"]),
     ("outbound", &["clock", "link"]),
+    ("properties", &["chunks", "clock", "gate", "head", "link", "outbound"]),
     ("refusal", &[]),
     ("settle", &["link"]),
     ("shared", &["gate"]),

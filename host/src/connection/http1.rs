@@ -43,6 +43,9 @@ mod shared;
 /// What hyper may hold of a head: more than the gate lets through.
 const HEAD_BYTES_BEYOND: usize = 8 * 1024;
 
+/// What a request whose head has begun to arrive has, once a drain has begun, to be there.
+const DRAIN_HEAD_WAIT: Duration = Duration::from_secs(2);
+
 /// Serves a connection that was ready for HTTP at `ready`, and of which `first` was read already.
 pub(super) async fn serve<S>(
     server: Arc<Connections>,
@@ -137,12 +140,19 @@ where
         () = guard.reached(Phase::Draining) => {}
         () = idle(gate, LEAVING_GRACE) => {}
     }
+    // What has come by now counts, also if nobody has looked yet.
+    tokio::select! {
+        biased;
+        is_open = watched(connection.as_mut(), gate) => return is_open,
+        () = std::future::ready(()) => {}
+    }
     // hyper would take a connection for idle on which a request is just arriving; that one is answered, as the last.
     if !gate.lock().is_mid_head() {
         connection.as_mut().graceful_shutdown();
     }
     tokio::select! {
         is_open = watched(connection, gate) => is_open,
+        () = stuck_in_head(gate) => true,
         () = guard.reached(Phase::Closing) => false,
     }
 }
@@ -155,6 +165,15 @@ async fn idle<S: AsyncRead + AsyncWrite + Unpin>(gate: &Shared<S>, limit: Durati
             return;
         }
         tokio::time::sleep(left).await;
+    }
+}
+
+/// Ends when a request is still arriving that should have been there long since; a drain does not wait for such clients
+/// as long as `read_header_timeout` would.
+async fn stuck_in_head<S: AsyncRead + AsyncWrite + Unpin>(gate: &Shared<S>) {
+    tokio::time::sleep(DRAIN_HEAD_WAIT).await;
+    if !gate.lock().is_mid_head() {
+        std::future::pending().await
     }
 }
 
