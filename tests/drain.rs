@@ -192,3 +192,26 @@ fn guests_that_run_on_are_cut_too() {
     assert!(server.wait().success());
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
+
+#[test]
+fn guests_that_run_on_are_waited_for() {
+    const SLEEP: Duration = Duration::from_millis(2000);
+    let routes = r#"
+        [server]
+        access_log = "json"
+        [handlers]
+        sleep = { wasm = "sleep.wat", on_disconnect = "finish" }
+        [routes]
+        "/sleep/{ms}" = "sleep"
+    "#;
+    let mut server = Site::new(routes).guest("sleep").serve();
+    let started = Instant::now();
+    let mut conn = server.connect();
+    conn.request("GET", &format!("/sleep/{}", SLEEP.as_millis()), &["X-Request-Id: alone"], b"");
+    assert_eq!(server.get("/sleep/1").text(), "slept\n", "by now the other one sleeps as well");
+    conn.reset();
+    server.out.wait_for(&["\"alone\""]);
+    wait_until_draining(&server, "TERM");
+    assert!(server.wait().success());
+    assert!(started.elapsed() >= SLEEP, "it ended after {:?}, before its guest", started.elapsed());
+}

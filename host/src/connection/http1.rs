@@ -25,7 +25,7 @@ use self::settle::{Facts, SettledBody, settle};
 use self::shared::Shared;
 use super::Connections;
 use crate::drain::{Guard, LEAVING_GRACE, Phase};
-use crate::guest::{NetworkBody, Peer, RawTarget};
+use crate::guest::{ClientLink, NetworkBody, Peer, RawTarget};
 
 mod arrival;
 mod chunks;
@@ -58,7 +58,9 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let link = Link::default();
-    let peer = Arc::new(Peer { link: Some(Arc::new(link.clone())), ..peer });
+    let link_of_peer = Some(Arc::new(link.clone()) as Arc<dyn ClientLink>);
+    // Its guard keeps a drain waiting for guests that outlive the connection, and for the connection's own end.
+    let peer = Arc::new(Peer { guard: Some(guard.clone()), link: link_of_peer, ..peer });
     let header_bytes = server.config.max_header_bytes as usize;
     let clocks = Clocks::new(&server.config);
     let outbound = Outbound::new(link.clone(), clocks.stall, Arc::clone(&peer.activity));

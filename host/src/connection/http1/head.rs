@@ -100,18 +100,17 @@ pub(super) fn check(head: BytesMut) -> Result<Accepted, Refusal> {
     let is_post = line.method == b"POST";
     let restored = restore(&line)?;
     let is_understood = !expects_continue || hyper_expects_continue(fields);
-    let bytes = match &restored {
+    let bytes = if restored.is_none() && is_understood {
+        head.freeze()
+    } else {
+        let method = if is_connect { CONNECT_PLACEHOLDER } else { line.method };
+        let target = if restored.is_some() { TARGET_PLACEHOLDER } else { line.target };
+        let version: &[u8] = if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" };
         // Of several lines, hyper heeds the last.
-        None if !is_understood => {
-            let blank = if head.ends_with(b"\r\n") { 2 } else { 1 };
-            [&head[..head.len() - blank], b"Expect: 100-continue\r\n\r\n"].concat().into()
-        }
-        None => head.freeze(),
-        Some(_) => {
-            let method = if is_connect { CONNECT_PLACEHOLDER } else { line.method };
-            let version = if is_11 { " HTTP/1.1\r\n" } else { " HTTP/1.0\r\n" };
-            [method, b" ", TARGET_PLACEHOLDER, version.as_bytes(), &head[line.len..]].concat().into()
-        }
+        let expect: &[u8] = if is_understood { b"" } else { b"Expect: 100-continue\r\n" };
+        let blank = if head.ends_with(b"\r\n") { 2 } else { 1 };
+        let fields = &head[line.len..head.len() - blank];
+        [method, b" ", target, version, fields, expect, b"\r\n"].concat().into()
     };
     Ok(Accepted { bytes, framing, expects_continue, keep_alive, is_post, restored })
 }

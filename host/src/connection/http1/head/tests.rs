@@ -115,6 +115,14 @@ fn expectations() {
     assert_eq!(expects("Expect: 100-Continue\r\nContent-Length: 1\r\n"), Ok(true));
     assert_eq!(expects("Expect: x, 100-continue\r\nContent-Length: 1\r\n"), Ok(true));
     assert_eq!(expects("Expect: 100-continue\r\n"), Ok(false));
+    for line in ["POST / HTTP/1.1", "POST /# HTTP/1.1", "CONNECT / HTTP/1.1"] {
+        let head = format!("{line}\r\nHost: h\r\nExpect: 100-continue, x\r\nContent-Length: 1\r\n\r\n");
+        let forwarded = judge(&head).unwrap().bytes;
+        assert!(
+            forwarded.ends_with(b"Content-Length: 1\r\nExpect: 100-continue\r\n\r\n"),
+            "{line}: what hyper heeds"
+        );
+    }
     assert_eq!(expects("Expect:\r\nContent-Length: 1\r\n"), Ok(false));
     assert_eq!(expects("Expect: other\r\nContent-Length: 1\r\n"), Err(Refusal::Expectation));
 }
