@@ -1,0 +1,1 @@
+//! A raw wasi:http 0.3 component that does what the query tells it, misuse included: for tests of the server.
