@@ -24,6 +24,12 @@ pub(crate) fn serve_examples() -> Server {
     Site::new("").serve_with(&["--config", file.to_str().unwrap()])
 }
 
+/// The crate folder of the guest `puppet`, built.
+pub(crate) fn puppet_folder() -> PathBuf {
+    drop(puppet_site(""));
+    root().join("tests/guests/puppet")
+}
+
 /// A site of the guest `puppet`, which does what the query tells it, with these lines in `[server]`.
 pub(crate) fn puppet_site(settings: &str) -> Site {
     static BUILT: OnceLock<()> = OnceLock::new();
