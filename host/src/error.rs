@@ -19,6 +19,10 @@ pub enum Kind {
     Aborted,
     /// The guest's response does not keep its own promises, such as a Content-Length.
     BadResponse,
+    /// The guest returned without a response.
+    NoResponse,
+    /// The guest answered with an error instead of a response, as wasi:http lets it.
+    GuestError,
     /// The response body is longer than the handler's `response_body` limit, or than one call may make it.
     ResponseTooLarge,
     /// The handler's `timeout` has passed.
@@ -46,9 +50,13 @@ impl Kind {
     pub const fn origin(self) -> Origin {
         match self {
             Self::BodyTooLarge => Origin::Client,
-            Self::Trapped | Self::Aborted | Self::BadResponse | Self::ResponseTooLarge | Self::Deadline => {
-                Origin::Guest
-            }
+            Self::Trapped
+            | Self::Aborted
+            | Self::BadResponse
+            | Self::NoResponse
+            | Self::GuestError
+            | Self::ResponseTooLarge
+            | Self::Deadline => Origin::Guest,
             Self::Overloaded | Self::Internal => Origin::Host,
         }
     }
@@ -61,6 +69,8 @@ impl Kind {
             Self::Trapped => "trapped",
             Self::Aborted => "aborted",
             Self::BadResponse => "bad-response",
+            Self::NoResponse => "no-response",
+            Self::GuestError => "guest-error",
             Self::ResponseTooLarge => "response-too-large",
             Self::Deadline => "deadline",
             Self::Overloaded => "overloaded",
@@ -102,6 +112,8 @@ impl fmt::Display for Error {
             Kind::Trapped => "the guest trapped",
             Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",
+            Kind::NoResponse => "the guest gave no response",
+            Kind::GuestError => "the guest answered with an error",
             Kind::ResponseTooLarge => {
                 "the response body is larger than the handler's `response_body` limit, or than 64 KiB in one call"
             }

@@ -23,6 +23,7 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
         Kind::Trapped | Kind::Aborted | Kind::BadResponse | Kind::ResponseTooLarge => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         }
+        Kind::NoResponse | Kind::GuestError => (StatusCode::BAD_GATEWAY, "the handler gave no response"),
         Kind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long"),
         Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "too busy, try again later"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 use super::problem::{ProblemKind, Problems};
 use super::table::{At, Table};
 use crate::guest::engine::MEMORY_BYTES_CEILING;
-use crate::guest::{GuestSettings, Limits, OnDisconnect};
+use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse};
 
 /// A checked `[handlers.NAME]`.
 #[derive(Clone, Debug)]
@@ -26,16 +26,17 @@ pub struct HandlerConfig {
 pub(super) struct Defaults {
     limits: Limits,
     on_disconnect: OnDisconnect,
+    isolation: Isolation,
 }
 
 pub(super) fn read_defaults(entries: &DeTable<'_>, problems: &Problems) -> Defaults {
     let table = Table::new("[defaults]", entries, problems);
     let built_in = Defaults::default();
     let defaults = Defaults {
+        isolation: isolation(&table, built_in.isolation),
         limits: limits(&table, &built_in.limits),
         on_disconnect: on_disconnect(&table).unwrap_or(built_in.on_disconnect),
     };
-    isolation(&table);
     table.finish();
     defaults
 }
@@ -58,11 +59,11 @@ pub(super) fn read_handler(
             limits
         }
     };
-    isolation(&table);
     let settings = GuestSettings {
         name: name.value.to_owned(),
         env: environment(&table),
         limits,
+        isolation: isolation(&table, defaults.isolation),
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
     };
     if !table.has("wasm") {
@@ -95,9 +96,42 @@ fn on_disconnect(table: &Table<'_>) -> Option<OnDisconnect> {
     table.choice("on_disconnect", &[("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)])
 }
 
-/// A fresh instance for each request is the only choice so far; the key makes that explicit.
-fn isolation(table: &Table<'_>) {
-    let _ = table.choice("isolation", &[("request", ())]);
+/// What requests share, and how long; the keys beside `isolation` belong to those who share anything.
+fn isolation(table: &Table<'_>, defaults: Isolation) -> Isolation {
+    const REQUEST: Isolation = Isolation::Request;
+    let (reuse, concurrency) = match defaults {
+        Isolation::Request => (Reuse::default(), Concurrency::default()),
+        Isolation::Reuse(reuse) => (reuse, Concurrency::default()),
+        Isolation::Concurrent(reuse, concurrency) => (reuse, concurrency),
+    };
+    let choices = [
+        ("request", REQUEST),
+        ("reuse", Isolation::Reuse(reuse)),
+        ("concurrent", Isolation::Concurrent(reuse, concurrency)),
+    ];
+    let chosen = table.choice("isolation", &choices).unwrap_or(defaults);
+    let is_shared = chosen != REQUEST;
+    let is_concurrent = matches!(chosen, Isolation::Concurrent(..));
+    for (key, applies, needs) in [
+        ("max_requests", is_shared, "`isolation = \"reuse\"` or `\"concurrent\"`"),
+        ("max_idle", is_shared, "`isolation = \"reuse\"` or `\"concurrent\"`"),
+        ("max_concurrent", is_concurrent, "`isolation = \"concurrent\"`"),
+    ] {
+        if !applies && let Some(span) = table.value(key).map(toml::Spanned::span) {
+            table.bad_value(&span, format!("`{key}` has no effect without {needs}"));
+        }
+    }
+    let count = |key, default: u32| table.integer(key, 1..=1_000_000).map_or(default, |count| count as u32);
+    let reuse = Reuse {
+        requests_max: count("max_requests", reuse.requests_max),
+        idle_max: table.duration("max_idle").unwrap_or(reuse.idle_max),
+    };
+    let concurrency = Concurrency(count("max_concurrent", concurrency.0));
+    match chosen {
+        Isolation::Request => REQUEST,
+        Isolation::Reuse(_) => Isolation::Reuse(reuse),
+        Isolation::Concurrent(..) => Isolation::Concurrent(reuse, concurrency),
+    }
 }
 
 fn environment(table: &Table<'_>) -> Vec<(String, String)> {

@@ -1,3 +1,121 @@
-//! The contracts between host and guests. Siblings: none imports another, what they share is in `exchange` and `outbox`.
+//! The contracts between host and guests. Siblings: none imports another, what they share is in `exchange`, `outbox`
+//! and `state`. Which one a guest keeps, its bytes say at load.
 
+use std::sync::Arc;
+
+use super::artifact::{Artifact, Code, LoadError};
+use super::engine::GuestEngine;
+use super::exchange::Exchange;
+use super::limits::Limits;
+use super::state::{Common, Core, State as _};
+use crate::error::Error;
+
+pub(super) mod p2;
+pub(super) mod p3;
 pub(super) mod serve_http;
+
+/// Why a guest's work ended badly.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It trapped, or wasmtime gave up on it.
+    Trap(wasmtime::Error),
+    /// It ran, but there is no response that could be sent.
+    Fault(Error),
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Trap(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Fault(error)
+    }
+}
+
+/// A handler's code, checked and linked with what the host provides.
+pub(super) enum Abi {
+    /// A core module with our contract.
+    ServeHttp(Arc<serve_http::Linked>),
+    /// A component that exports `wasi:http/incoming-handler` 0.2.
+    P2(Arc<p2::Linked>),
+    /// A component that exports `wasi:http/handler` 0.3.
+    P3(Arc<p3::Linked>),
+}
+
+/// An instance with its store. It comes to life with its first request, so that what goes wrong in doing so is that
+/// request's failure.
+pub(super) enum Instance {
+    ServeHttp(serve_http::Instance),
+    P2(p2::Instance),
+    P3(p3::Instance),
+}
+
+impl Abi {
+    /// # Errors
+    /// With a sentence for everything that the host cannot provide, or that the guest does not export as it must.
+    pub(super) fn link(
+        engine: &GuestEngine,
+        artifact: &Artifact,
+        limits: &Limits,
+    ) -> Result<Self, LoadError> {
+        Ok(match &artifact.code {
+            Code::Module(module) => {
+                Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))
+            }
+            Code::P2(code) => Self::P2(Arc::new(p2::Linked::new(code)?)),
+            Code::P3(code) => Self::P3(Arc::new(p3::Linked::new(code)?)),
+        })
+    }
+
+    /// Makes an instance, of which nothing has run yet.
+    pub(super) fn instance(&self, common: &Common) -> Instance {
+        match self {
+            Self::ServeHttp(linked) => Instance::ServeHttp(serve_http::Instance::new(linked, common)),
+            Self::P2(linked) => Instance::P2(p2::Instance::new(linked, common)),
+            Self::P3(linked) => Instance::P3(p3::Instance::new(linked, common)),
+        }
+    }
+}
+
+impl Instance {
+    /// Hands it its next request.
+    pub(super) fn begin(&mut self, exchange: Exchange) {
+        match self {
+            Self::ServeHttp(instance) => instance.store.data_mut().begin(exchange),
+            Self::P2(instance) => instance.store.data_mut().begin(exchange),
+            Self::P3(instance) => instance.store.data_mut().begin(exchange),
+        }
+    }
+
+    /// Runs the guest for the request it was handed, until all of its work is done.
+    ///
+    /// # Errors
+    /// After one of them the instance is of no further use.
+    pub(super) async fn serve(&mut self) -> Result<(), Stop> {
+        match self {
+            Self::ServeHttp(instance) => instance.serve().await,
+            Self::P2(instance) => instance.serve().await,
+            Self::P3(instance) => instance.serve().await,
+        }
+    }
+
+    /// Whether it is fit for another request, after one that it has served without an error.
+    pub(super) fn may_serve_again(&self) -> bool {
+        match self {
+            Self::ServeHttp(instance) => instance.may_serve_again(),
+            Self::P2(instance) => instance.may_serve_again(),
+            Self::P3(_) => true,
+        }
+    }
+
+    pub(super) fn core(&mut self) -> &mut Core {
+        match self {
+            Self::ServeHttp(instance) => instance.store.data_mut().core(),
+            Self::P2(instance) => instance.store.data_mut().core(),
+            Self::P3(instance) => instance.store.data_mut().core(),
+        }
+    }
+}

@@ -2,18 +2,38 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use wasmtime::{Engine, Module, Precompiled};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
 
-use super::cache::{self, CodeCache};
-use super::engine::GuestEngine;
+use super::cache::{self, CodeCache, Compiled};
+use super::components::{self, Standard};
+use super::engine::{GuestEngine, Lane};
 use super::inspect::{Inspection, inspect};
 use super::instance::{Guest, GuestSettings};
 
 /// Checked and compiled guest code.
 #[derive(Clone)]
 pub struct Artifact {
-    pub(super) module: Module,
+    pub(super) code: Code,
+}
+
+/// Which contract the code keeps.
+#[derive(Clone)]
+pub(super) enum Code {
+    Module(Module),
+    /// Exports `wasi:http/incoming-handler` 0.2.
+    P2(ComponentCode),
+    /// Exports `wasi:http/handler` 0.3.
+    P3(ComponentCode),
+}
+
+/// A compiled component and the engine it was compiled for.
+#[derive(Clone)]
+pub(super) struct ComponentCode {
+    pub(super) component: Component,
+    pub(super) lane: Arc<Lane>,
 }
 
 /// Why a binary cannot be run: one sentence for each thing that is wrong.
@@ -44,20 +64,74 @@ impl Artifact {
     /// With a sentence for everything that is in the way of running it.
     pub fn load(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Self, LoadError> {
         let bytes = read(path)?;
-        let module = match Engine::detect_precompiled(&bytes) {
-            Some(Precompiled::Module) => cache::load(&engine.engine, path).map_err(|error| {
-                LoadError::one(format!(
-                    "the compiled code cannot be loaded ({error:#}); compile it again on this machine"
-                ))
-            })?,
-            Some(Precompiled::Component) => {
-                return Err(LoadError::one(
-                    "it is a compiled component, which this version cannot run".to_owned(),
-                ));
+        if Engine::detect_precompiled(&bytes).is_none() {
+            let wasm = binary(&bytes)?;
+            let inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
+            if !inspection.problems.is_empty() {
+                return Err(LoadError { problems: inspection.problems });
             }
-            None => compile(engine, &bytes, cache)?,
+            return Self::compile(engine, &wasm, &inspection, cache);
+        }
+        let unfit = |error: wasmtime::Error| {
+            LoadError::one(format!(
+                "the compiled code cannot be loaded ({error:#}); compile it again on this machine"
+            ))
         };
-        Ok(Self { module })
+        let plain = engine.plain();
+        match cache::load(&plain.engine, path) {
+            Ok(compiled) => Self::new(compiled, plain),
+            // Code for the other engine, perhaps.
+            Err(error) => {
+                let lane = engine.concurrent().map_err(unfit)?;
+                let compiled = cache::load(&lane.engine, path).map_err(|_| unfit(error))?;
+                Self::new(compiled, &lane)
+            }
+        }
+    }
+
+    fn compile(
+        engine: &GuestEngine,
+        wasm: &[u8],
+        inspection: &Inspection,
+        cache: &CodeCache,
+    ) -> Result<Self, LoadError> {
+        let fail = |error| LoadError::one(format!("it cannot be compiled: {error:#}"));
+        let lane = if inspection.needs_concurrency() {
+            engine.concurrent().map_err(|error| {
+                LoadError::one(format!(
+                    "the engine for wasi:http 0.3 cannot be set up ({error:#}); lower `instances`"
+                ))
+            })?
+        } else {
+            Arc::clone(engine.plain())
+        };
+        Self::new(cache.compile(&lane.engine, wasm).map_err(fail)?, &lane)
+    }
+
+    fn new(compiled: Compiled, lane: &Arc<Lane>) -> Result<Self, LoadError> {
+        let code = match compiled {
+            Compiled::Module(module) => Code::Module(module),
+            Compiled::Component(component) => {
+                let code = ComponentCode { component, lane: Arc::clone(lane) };
+                match components::standard(&code)? {
+                    Standard::P2 => Code::P2(code),
+                    Standard::P3 => Code::P3(code),
+                }
+            }
+        };
+        Ok(Self { code })
+    }
+
+    /// The engine it runs on, and the places of its pool that one instance takes.
+    pub(super) fn place(&self, engine: &GuestEngine) -> (Arc<Lane>, u32) {
+        match &self.code {
+            Code::Module(_) => (Arc::clone(engine.plain()), 1),
+            Code::P2(code) | Code::P3(code) => {
+                let memories =
+                    code.component.resources_required().map_or(1, |required| required.num_memories);
+                (Arc::clone(&code.lane), memories.max(1))
+            }
+        }
     }
 
     /// Looks into a `.wasm` or `.wat` file, and tries all that is done at load, without running it.
@@ -74,9 +148,8 @@ impl Artifact {
         let wasm = binary(&bytes)?;
         let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
         if inspection.problems.is_empty() {
-            let artifact = compile(engine, &wasm, &CodeCache::off());
-            let guest =
-                artifact.and_then(|module| Guest::new(engine, &Self { module }, GuestSettings::default()));
+            let artifact = Self::compile(engine, &wasm, &inspection, &CodeCache::off());
+            let guest = artifact.and_then(|artifact| Guest::new(engine, &artifact, GuestSettings::default()));
             inspection.problems.extend(guest.err().into_iter().flat_map(|error| error.problems));
         }
         Ok(inspection)
@@ -93,15 +166,4 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 /// Turns the text format into the binary one; anything else passes through.
 fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     wat::parse_bytes(bytes).map_err(|error| LoadError::one(format!("not valid WebAssembly: {error}")))
-}
-
-fn compile(engine: &GuestEngine, bytes: &[u8], cache: &CodeCache) -> Result<Module, LoadError> {
-    let wasm = binary(bytes)?;
-    let inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
-    if !inspection.problems.is_empty() {
-        return Err(LoadError { problems: inspection.problems });
-    }
-    cache
-        .compile(&engine.engine, &wasm)
-        .map_err(|error| LoadError::one(format!("it cannot be compiled: {error:#}")))
 }

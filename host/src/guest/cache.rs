@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::{Engine, Module};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module, Precompiled};
 
 /// From this size on a compilation takes long enough to be announced.
 const ANNOUNCED_BYTES: usize = 1 << 20;
@@ -38,16 +39,16 @@ impl CodeCache {
     ///
     /// # Errors
     /// When compilation fails. Trouble with the cache itself is logged and costs only time.
-    pub fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Module> {
-        let Some(folder) = &self.folder else { return Module::from_binary(engine, wasm) };
+    pub(super) fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
+        let Some(folder) = &self.folder else { return Compiled::new(engine, wasm) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
             tracing::warn!(folder = %folder.display(), "others can write to the code cache, so it is not used; chmod go-w it");
-            return Module::from_binary(engine, wasm);
+            return Compiled::new(engine, wasm);
         }
         if path.exists() {
             match load(engine, &path) {
-                Ok(module) => return Ok(module),
+                Ok(compiled) => return Ok(compiled),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), "cached code is unusable, compiling again: {error:#}")
                 }
@@ -60,25 +61,54 @@ impl CodeCache {
                 folder.display()
             );
         }
-        let code = engine.precompile_module(wasm)?;
+        let code = if wasmparser::Parser::is_component(wasm) {
+            engine.precompile_component(wasm)?
+        } else {
+            engine.precompile_module(wasm)?
+        };
         if let Err(error) = store(folder, &path, &code) {
             tracing::warn!(folder = %folder.display(), "compiled code could not be cached: {error}");
-            return Module::from_binary(engine, wasm);
+            return Compiled::new(engine, wasm);
         }
         load(engine, &path)
+    }
+}
+
+/// Code that is ready to be linked.
+#[derive(Clone)]
+pub(super) enum Compiled {
+    Module(Module),
+    Component(Component),
+}
+
+impl Compiled {
+    fn new(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
+        if wasmparser::Parser::is_component(wasm) {
+            Component::from_binary(engine, wasm).map(Self::Component)
+        } else {
+            Module::from_binary(engine, wasm).map(Self::Module)
+        }
     }
 }
 
 /// Loads compiled code.
 ///
 /// # Errors
-/// When it is not compiled code, or was made by another version or for another machine.
+/// When it is not compiled code, or was made by another version, with other settings or for another machine.
 #[expect(unsafe_code, reason = "compiled code is native code: loading it is trusting it")]
-pub(super) fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+pub(super) fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Compiled> {
     // SAFETY: the file is one that `store` wrote, in a folder to which nobody else can write (`is_private`), or a
     // `.cwasm` that the operator names in routes.toml and so trusts like this program itself. wasmtime checks version
     // and settings.
-    unsafe { Module::deserialize_file(engine, path) }
+    unsafe {
+        match Engine::detect_precompiled_file(path)? {
+            Some(Precompiled::Module) => Module::deserialize_file(engine, path).map(Compiled::Module),
+            Some(Precompiled::Component) => {
+                Component::deserialize_file(engine, path).map(Compiled::Component)
+            }
+            None => wasmtime::bail!("it is not compiled code"),
+        }
+    }
 }
 
 /// Whether nobody else can put code into the folder.

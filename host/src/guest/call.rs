@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -18,6 +19,7 @@ use super::engine::EPOCH_TICK;
 use super::outbox::{Broken, Finished, Outbox};
 use crate::body::Body;
 use crate::error::{Error, Kind};
+use crate::request_id::RequestId;
 
 /// What happens to a guest whose client has gone away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +43,17 @@ pub(super) struct Call {
     /// The clock of the answer that the guest has prepared, if it did; see `Outbox::arm`.
     timeout: Option<Pin<Box<Sleep>>>,
     watchdog: Option<AbortHandle>,
-    on_disconnect: OnDisconnect,
+    /// How long the guest may go on when its client has gone away.
+    grace: Duration,
+    /// Says who works on when the client has been served; for the log.
+    label: Label,
+}
+
+/// Whose work it is.
+#[derive(Clone, Debug)]
+pub(super) struct Label {
+    pub(super) handler: Arc<str>,
+    pub(super) request: RequestId,
 }
 
 impl Call {
@@ -49,17 +61,20 @@ impl Call {
         work: Work,
         outbox: Arc<Outbox>,
         deadline: Instant,
-        on_disconnect: OnDisconnect,
+        grace: Duration,
+        label: Label,
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
         let work = Arc::new(Mutex::new(Some(work)));
-        Self { work, outbox, deadline, timeout: None, watchdog: None, on_disconnect }
+        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, label }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
     pub(super) async fn first_byte(mut self) -> Result<Response<Body>, Error> {
         let head = std::future::poll_fn(|cx| match self.poll_work(cx) {
             Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
+            // The guest may work on, but not on this.
+            Poll::Pending if self.outbox.is_complete() => Poll::Ready(Ok(None)),
             Poll::Pending => {
                 self.outbox.take_released_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
             }
@@ -96,6 +111,9 @@ impl Call {
                 None => Ok(()),
                 Some(Broken::Limit) => Err(Kind::ResponseTooLarge.into()),
                 Some(Broken::Aborted) => Err(Kind::Aborted.into()),
+                Some(Broken::Abandoned) => {
+                    Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
+                }
             }));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
@@ -152,13 +170,28 @@ impl Drop for Call {
         if !is_served {
             self.outbox.set_gone();
         }
-        if (is_served || self.on_disconnect == OnDisconnect::Finish)
+        let mut end = self.deadline.deadline();
+        if !is_served {
+            end = end.min(Instant::now() + self.grace);
+        }
+        if (is_served || !self.grace.is_zero())
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let deadline = self.deadline.deadline();
-            // Errors have nobody to go to: the guest's own log lines tell its story.
-            runtime.spawn(async move { tokio::time::timeout_at(deadline, work).await });
+            runtime.spawn(work_on(work, end, is_served, self.label.clone()));
         }
+    }
+}
+
+/// Lets a guest work on that nobody waits for.
+async fn work_on(work: Work, end: Instant, is_served: bool, label: Label) {
+    // Errors have nobody to go to; who served its client well should know what became of the rest.
+    if tokio::time::timeout_at(end, work).await.is_err() && is_served {
+        let (handler, request_id) = (&*label.handler, label.request.as_str());
+        tracing::warn!(
+            handler,
+            request_id,
+            "the guest worked on after its response, and was stopped at the handler's `timeout`"
+        );
     }
 }
 
@@ -209,6 +242,7 @@ impl GuestBody {
             match self.call.poll_work(cx) {
                 Poll::Pending => match self.call.outbox.take_chunk() {
                     Some(chunk) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                    None if self.call.outbox.is_complete() => self.state = BodyState::Returned,
                     None => return Poll::Pending,
                 },
                 Poll::Ready(Ok(())) => {

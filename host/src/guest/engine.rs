@@ -1,20 +1,23 @@
-//! The wasm engine: the only `wasmtime::Config`, the instance pool, the epoch clock, and what guests may import.
+//! The wasm engines: the only `wasmtime::Config`, the instance pools, the epoch clock, and what guests may import.
 //!
-//! Invariant: everything a module can import is in this one linker; what is not there is refused at load.
+//! There are two. The plain one runs core modules and wasi:http 0.2 components and has no machinery for concurrency
+//! inside an instance, which would cost every call; the concurrent one runs what needs it (wasi:http 0.3). Invariant:
+//! everything a guest can import is in these linkers; what is not there is refused at load.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, Linker, PoolingAllocationConfig,
-    WasmBacktraceDetails,
+    WasmBacktraceDetails, component,
 };
 
-use super::abi::serve_http;
+use super::abi::{p2, p3, serve_http};
+use super::isolation::Parked;
 use super::limits::TABLE_ELEMENTS_MAX;
-use super::state::State;
+use super::state::{ComponentState, ModuleState};
 use super::wasi;
 
 /// How often the epoch advances, and so the longest a guest computes before it lets others run on its thread.
@@ -30,58 +33,124 @@ pub const MEMORY_BYTES_CEILING: u64 = 4 << 30;
 /// Memory that a finished request may leave resident in its pool slot, where the kernel can tell which pages are dirty.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 
+/// Core modules inside one component, on average over all instances at work. Python's has about forty.
+const CORE_INSTANCES_PER_GUEST: u32 = 64;
+
+/// Tables of one component, on average over all instances at work: each of its modules may have its own.
+const TABLES_PER_GUEST: u32 = 8;
+
 /// Compiles and runs guests. Cheap to share; one for the program.
 #[derive(Clone)]
-pub struct GuestEngine {
+pub struct GuestEngine(Arc<Engines>);
+
+struct Engines {
+    plain: Arc<Lane>,
+    /// What core modules may import.
+    modules: Linker<ModuleState>,
+    offered: BTreeSet<(String, String)>,
+    /// Made when the first guest needs it: a pool is address space.
+    concurrent: Mutex<Option<Arc<Lane>>>,
+    instances: u32,
+}
+
+/// One engine, what components on it may import, and its free places.
+pub(super) struct Lane {
     pub(super) engine: Engine,
-    pub(super) linker: Arc<Linker<State>>,
-    /// One permit for each instance the pool can hold.
+    pub(super) components: component::Linker<ComponentState>,
+    /// One permit for each memory the pool can hold.
     pub(super) permits: Arc<Semaphore>,
-    offered: Arc<BTreeSet<(String, String)>>,
+    /// Where warm instances wait, which may have to make room.
+    parked: Mutex<Vec<Weak<Parked>>>,
 }
 
 impl GuestEngine {
-    /// An engine that runs at most `instances` guests at a time, and starts its epoch clock (a thread that ends with
-    /// the last clone of the engine).
+    /// An engine that runs at most `instances` guests of each kind (with and without concurrency inside) at a time, and
+    /// starts its epoch clock (a thread that ends with the last clone of the engine).
     ///
     /// # Errors
     /// When the address space for the pool cannot be reserved.
     pub fn new(instances: u32) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(instances))?;
-        let mut linker = Linker::new(&engine);
-        serve_http::add_to_linker(&mut linker)?;
-        wasi::add_to_linker(&mut linker)?;
-        start_epoch_clock(engine.weak())?;
-        let offered = offered_imports(&engine, &linker);
-        Ok(Self {
-            engine,
-            linker: Arc::new(linker),
-            permits: Arc::new(Semaphore::new(instances as usize)),
-            offered: Arc::new(offered),
-        })
+        let plain = Arc::new(Lane::new(instances, false)?);
+        let mut modules = Linker::new(&plain.engine);
+        serve_http::add_to_linker(&mut modules)?;
+        wasi::add_to_linker(&mut modules)?;
+        let offered = offered_imports(&plain.engine, &modules);
+        let concurrent = Mutex::new(None);
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, instances })))
+    }
+
+    /// The engine of core modules, and of components that need no concurrency inside.
+    pub(super) fn plain(&self) -> &Arc<Lane> {
+        &self.0.plain
+    }
+
+    /// The engine of components that do.
+    ///
+    /// # Errors
+    /// When the address space for its pool cannot be reserved.
+    pub(super) fn concurrent(&self) -> wasmtime::Result<Arc<Lane>> {
+        let mut slot = self.0.concurrent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = &*slot {
+            return Ok(Arc::clone(lane));
+        }
+        let lane = Arc::new(Lane::new(self.0.instances, true)?);
+        Ok(Arc::clone(slot.insert(lane)))
+    }
+
+    /// What core modules may import.
+    pub(super) fn modules(&self) -> &Linker<ModuleState> {
+        &self.0.modules
     }
 
     /// Whether the host provides this import to core modules.
     #[must_use]
     pub fn offers(&self, module: &str, name: &str) -> bool {
-        self.offered.contains(&(module.to_owned(), name.to_owned()))
+        self.0.offered.contains(&(module.to_owned(), name.to_owned()))
     }
 }
 
 impl std::fmt::Debug for GuestEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuestEngine").field("free", &self.permits.available_permits()).finish_non_exhaustive()
+        let free = self.0.plain.permits.available_permits();
+        f.debug_struct("GuestEngine").field("free", &free).finish_non_exhaustive()
     }
 }
 
-fn config(instances: u32) -> Config {
+impl Lane {
+    fn new(instances: u32, concurrent: bool) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(instances, concurrent))?;
+        let mut components = component::Linker::new(&engine);
+        p2::add_to_linker(&mut components)?;
+        if concurrent {
+            p3::add_to_linker(&mut components)?;
+        }
+        start_epoch_clock(engine.weak())?;
+        let permits = Arc::new(Semaphore::new(instances as usize));
+        Ok(Self { engine, components, permits, parked: Mutex::new(Vec::new()) })
+    }
+
+    /// Lets `parked` be asked to make room.
+    pub(super) fn may_evict(&self, parked: &Arc<Parked>) {
+        let mut all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|parked| parked.strong_count() > 0);
+        all.push(Arc::downgrade(parked));
+    }
+
+    /// Ends one warm instance that waits for a request; says whether there was one.
+    pub(super) fn evict(&self) -> bool {
+        let all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).any(|parked| parked.evict())
+    }
+}
+
+fn config(instances: u32, concurrent: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(instances)
+    pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_GUEST))
+        .total_component_instances(instances)
         .total_memories(instances)
-        .total_tables(instances)
+        .total_tables(instances.saturating_mul(TABLES_PER_GUEST))
         .total_stacks(instances)
         .max_memories_per_module(1)
-        .max_tables_per_module(1)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_memory_size(MEMORY_BYTES_CEILING as usize);
     // With PAGEMAP_SCAN the kernel names the dirty pages and only those are restored; without it every kept byte would
@@ -102,7 +171,7 @@ fn config(instances: u32) -> Config {
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        .concurrency_support(false);
+        .concurrency_support(concurrent);
     config
 }
 
@@ -123,7 +192,7 @@ fn start_epoch_clock(engine: EngineWeak) -> std::io::Result<()> {
     Ok(())
 }
 
-fn offered_imports(engine: &Engine, linker: &Linker<State>) -> BTreeSet<(String, String)> {
-    let mut store = wasmtime::Store::new(engine, State::detached());
+fn offered_imports(engine: &Engine, linker: &Linker<ModuleState>) -> BTreeSet<(String, String)> {
+    let mut store = wasmtime::Store::new(engine, ModuleState::detached());
     linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect()
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, request};
+use http::header::{self, HOST, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, StatusCode, Uri, request};
 
 use super::outbox::Outbox;
 use super::request_body::RequestBody;
@@ -68,6 +70,17 @@ pub struct RouteInfo {
     pub names: Vec<String>,
 }
 
+/// Fields of a request that end at this server.
+const CONNECTION_FIELDS: [HeaderName; 7] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
 /// A request on its way to a guest.
 #[derive(Debug)]
 pub struct Incoming {
@@ -85,6 +98,38 @@ pub struct Incoming {
     pub id: RequestId,
     /// The connection.
     pub peer: Arc<Peer>,
+}
+
+impl Incoming {
+    /// The request as wasi:http has it: scheme and authority are always there, so is `Host`, and fields that belong to
+    /// the connection (RFC 9110 section 7.6.1) are not.
+    pub(super) fn into_http(self) -> http::Request<RequestBody> {
+        let Self { mut parts, authority, body, peer, .. } = self;
+        let authority = match &*authority {
+            // HTTP/1.0 may leave it out: then it is the address that the client has reached.
+            "" if peer.local.contains(':') => peer.local.clone(),
+            "" => "localhost".to_owned(),
+            _ => authority,
+        };
+        for name in &CONNECTION_FIELDS {
+            parts.headers.remove(name);
+        }
+        if !parts.headers.contains_key(HOST) {
+            parts.headers.extend(HeaderValue::from_str(&authority).map(|host| (HOST, host)));
+        }
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(if peer.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Authority::try_from(authority).ok();
+        if let Some(RawTarget(raw)) = parts.extensions.remove::<RawTarget>()
+            && let Ok(target) = PathAndQuery::from_maybe_shared(raw)
+        {
+            uri.path_and_query = Some(target);
+        }
+        uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        // Only an authority that is none could stand in the way, and the server has refused those.
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+        http::Request::from_parts(parts, body)
+    }
 }
 
 /// An exchange in the hands of a guest.

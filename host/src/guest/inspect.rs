@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
 
+use super::components::{self, Standard};
 use super::engine::GuestEngine;
 
 /// What a binary is, as far as wasmux is concerned.
@@ -17,7 +18,11 @@ pub enum Kind {
     Command,
     /// Any other core module.
     Module,
-    /// A component, as the component model defines it.
+    /// A component that exports `wasi:http/incoming-handler` 0.2.
+    WasiHttpP2,
+    /// A component that exports `wasi:http/handler` 0.3.
+    WasiHttpP3,
+    /// Any other component.
     Component,
 }
 
@@ -27,6 +32,8 @@ impl fmt::Display for Kind {
             Self::ServeHttp => "core module, serve_http handler",
             Self::Command => "core module, WASI command",
             Self::Module => "core module",
+            Self::WasiHttpP2 => "component, wasi:http 0.2 handler",
+            Self::WasiHttpP3 => "component, wasi:http 0.3 handler",
             Self::Component => "component",
         })
     }
@@ -101,9 +108,9 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
     }
     found.classify();
     found.judge();
-    if found.kind != Kind::Component
+    if !found.is_component()
         && found.problems.is_empty()
-        && let Err(error) = wasmtime::Module::validate(&engine.engine, bytes)
+        && let Err(error) = wasmtime::Module::validate(&engine.plain().engine, bytes)
     {
         found.problems.push(format!("not valid WebAssembly for this host: {error:#}"));
     }
@@ -111,6 +118,16 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
 }
 
 impl Inspection {
+    fn is_component(&self) -> bool {
+        matches!(self.kind, Kind::WasiHttpP2 | Kind::WasiHttpP3 | Kind::Component)
+    }
+
+    /// Whether it is written for concurrency inside an instance: anything of WASI 0.3 is.
+    pub(super) fn needs_concurrency(&self) -> bool {
+        let imports = self.imports.iter().map(|import| &import.module);
+        self.is_component() && imports.chain(&self.exports).any(|name| name.contains("@0.3."))
+    }
+
     fn record(&mut self, payload: &Payload<'_>, engine: &GuestEngine) -> wasmparser::Result<()> {
         match payload {
             Payload::ImportSection(imports) => {
@@ -161,7 +178,13 @@ impl Inspection {
 
     fn classify(&mut self) {
         let exports = |name: &str| self.exports.iter().any(|export| export == name);
+        let is_handler = |standard: Standard| self.exports.iter().any(|name| standard.is_exported_as(name));
         if self.kind == Kind::Component {
+            if is_handler(Standard::P3) {
+                self.kind = Kind::WasiHttpP3;
+            } else if is_handler(Standard::P2) {
+                self.kind = Kind::WasiHttpP2;
+            }
         } else if exports("_start") {
             self.kind = Kind::Command; // also when it exports `serve_http`: ABI.md section 1
         } else if exports(wasmux_abi::SERVE_HTTP) {
@@ -171,7 +194,7 @@ impl Inspection {
 
     fn judge(&mut self) {
         match self.kind {
-            Kind::ServeHttp => {}
+            Kind::ServeHttp | Kind::WasiHttpP2 | Kind::WasiHttpP3 => {}
             Kind::Command => self.problems.push(
                 "it is a program (it exports `_start`), not a handler: make it a `cdylib` and put #[wasmux_sdk::handler] \
                  on the function that answers requests"
@@ -181,11 +204,9 @@ impl Inspection {
                 "it does not export `serve_http`: put #[wasmux_sdk::handler] on the function that answers requests"
                     .to_owned(),
             ),
-            Kind::Component => {
-                self.problems.push("components (wasi:http) cannot be run by this version; build for wasm32-wasip1".to_owned());
-            }
+            Kind::Component => self.problems.push(components::no_handler(&self.exports)),
         }
-        if self.kind == Kind::Component {
+        if self.is_component() {
             return;
         }
         if self.memory.is_none() || !self.exports.iter().any(|export| export == "memory (memory)") {

@@ -1,29 +1,32 @@
-//! A handler's guest: checked and linked once, then a fresh instance for every request.
+//! A handler's guest: checked and linked once, then an instance for every request, fresh or warm.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use wasmtime::{
-    ExternType, Instance, InstancePre, ModuleExport, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline,
-};
 
-use wasmtime_wasi::I32Exit;
-
+use super::abi::{Abi, Stop};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, OnDisconnect};
-use super::engine::GuestEngine;
+use super::call::{Call, Label, OnDisconnect};
+use super::capability::Nothing;
+use super::engine::{GuestEngine, Lane};
 use super::exchange::{Exchange, Incoming};
+use super::failure::failure;
+use super::isolation::{Isolation, Live, Parked};
 use super::limits::Limits;
 use super::outbox::Outbox;
-use super::state::State;
+use super::state::Common;
 use crate::body::Body;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, chain};
 
 /// How long a request waits for a free instance before it is shed.
 const INSTANCE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a component whose client has gone away may take note of that before it is stopped.
+const DISCONNECT_GRACE: Duration = Duration::from_millis(100);
 
 /// What routes.toml says about a handler, beside its wasm.
 #[derive(Clone, Debug, Default)]
@@ -36,24 +39,30 @@ pub struct GuestSettings {
     pub limits: Limits,
     /// What happens when its client goes away.
     pub on_disconnect: OnDisconnect,
+    /// What its requests share.
+    pub isolation: Isolation,
 }
 
 /// A handler's code, ready to be instantiated.
 pub struct Guest {
-    engine: GuestEngine,
-    pre: InstancePre<State>,
-    memory: ModuleExport,
-    serve_http: ModuleExport,
-    initialize: Option<ModuleExport>,
-    name: Arc<str>,
-    env: Arc<[(String, String)]>,
+    abi: Abi,
+    lane: Arc<Lane>,
+    /// Places of the pool that one instance takes.
+    places: u32,
+    common: Common,
     limits: Limits,
     on_disconnect: OnDisconnect,
+    isolation: Isolation,
+    parked: Arc<Parked>,
+    /// A warm instance has served a second request.
+    is_reusable: AtomicBool,
+    /// One has failed to, so that no further one is kept.
+    is_unfit: AtomicBool,
 }
 
 impl std::fmt::Debug for Guest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guest").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Guest").field("name", &self.common.handler).finish_non_exhaustive()
     }
 }
 
@@ -61,39 +70,36 @@ impl Guest {
     /// Links an artifact with what the host provides.
     ///
     /// # Errors
-    /// When an export is missing or has the wrong type, an import has the wrong type, or the memory it starts with is
+    /// When an export is missing or has the wrong type, an import cannot be satisfied, or the memory it starts with is
     /// beyond its limit.
     pub fn new(
         engine: &GuestEngine,
         artifact: &Artifact,
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
-        let module = &artifact.module;
-        let pre =
-            engine.linker.instantiate_pre(module).map_err(|error| LoadError::one(format!("{error:#}")))?;
-        let export = |name: &str| module.get_export_index(name);
-        let memory =
-            export(wasmux_abi::MEMORY).ok_or_else(|| missing_export("memory", "its linear memory"))?;
-        let serve_http =
-            export(wasmux_abi::SERVE_HTTP).ok_or_else(|| missing_export("serve_http", "() -> ()"))?;
-        if export("_start").is_some() {
-            return Err(LoadError::one(
-                "the module is a program (it exports `_start`), not a handler".to_owned(),
-            ));
+        let abi = Abi::link(engine, artifact, &settings.limits)?;
+        let (lane, places) = artifact.place(engine);
+        let parked = Arc::new(Parked::default());
+        if settings.isolation != Isolation::Request {
+            lane.may_evict(&parked);
         }
-        check_signature(artifact, wasmux_abi::SERVE_HTTP)?;
-        check_signature(artifact, wasmux_abi::INITIALIZE)?;
-        check_memory(artifact, settings.limits.memory_bytes_max)?;
-        Ok(Self {
-            engine: engine.clone(),
-            memory,
-            serve_http,
-            initialize: export(wasmux_abi::INITIALIZE),
-            pre,
-            name: settings.name.into(),
+        let common = Common {
+            handler: settings.name.into(),
             env: settings.env.into(),
+            memory_bytes_max: settings.limits.memory_bytes_max,
+            capabilities: Arc::new(Nothing),
+        };
+        Ok(Self {
+            abi,
+            lane,
+            places,
+            common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
+            isolation: settings.isolation,
+            parked,
+            is_reusable: AtomicBool::new(false),
+            is_unfit: AtomicBool::new(false),
         })
     }
 
@@ -103,7 +109,7 @@ impl Guest {
         &self.limits
     }
 
-    /// Answers one request in an instance of its own.
+    /// Answers one request.
     ///
     /// # Errors
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
@@ -115,133 +121,97 @@ impl Guest {
         let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
         let deadline = Instant::now() + self.limits.timeout;
-        let on_disconnect = self.on_disconnect;
+        let grace = match (self.on_disconnect, &self.abi) {
+            (OnDisconnect::Finish, _) => self.limits.timeout,
+            (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
+            (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
+        };
+        let label = Label { handler: Arc::clone(&self.common.handler), request: request.id.clone() };
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox) };
         let work = Box::pin(self.run(exchange));
-        Call::new(work, outbox, deadline, on_disconnect).first_byte().await
+        Call::new(work, outbox, deadline, grace, label).first_byte().await
     }
 
     async fn run(self: Arc<Self>, exchange: Exchange) -> Result<(), Error> {
-        let _permit = self.admit().await?;
-        let state =
-            State::new(exchange, Arc::clone(&self.name), Arc::clone(&self.env), self.limits.memory_bytes_max);
-        let mut store = Store::new(&self.engine.engine, state);
-        store.limiter(|state| &mut state.limiter);
-        store.set_epoch_deadline(1);
-        // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
-        // guests that compute for ever cannot starve the others' I/O.
-        store.epoch_deadline_callback(|_| {
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
-        });
-        match self.call(&mut store).await {
-            Ok(()) => Ok(()),
-            // Runtimes that end a handler by ending the program.
-            Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(()),
-            Err(error) => Err(failure(error, store.data().limiter.refused, self.limits.memory_bytes_max)),
+        let (outbox, id) = (Arc::clone(&exchange.outbox), exchange.request.id.clone());
+        let mut live = match self.parked.take() {
+            Some(live) => live,
+            None => self.start().await?,
+        };
+        live.instance.begin(exchange);
+        let served = live.instance.serve().await;
+        live.served += 1;
+        let error = match served {
+            Ok(()) => {
+                self.keep(live);
+                return Ok(());
+            }
+            Err(Stop::Fault(error)) => error,
+            Err(Stop::Trap(error)) => {
+                failure(error, live.instance.core().limiter.refused, self.limits.memory_bytes_max)
+            }
+        };
+        if live.served > 1 {
+            self.note_failed_reuse(live.served, id.as_str());
         }
+        if !outbox.is_complete() {
+            return Err(error);
+        }
+        // The client has all of its response: this is nobody's error but the guest's own.
+        let (handler, request_id, reason, chain) =
+            (&*self.common.handler, id.as_str(), error.kind().name(), chain(&error));
+        tracing::error!(handler, request_id, reason, "after its complete response: {chain}");
+        Ok(())
     }
 
-    /// One permit for each instance the pool can hold, so that a full pool is a wait and not an error.
+    async fn start(&self) -> Result<Live, Error> {
+        let permit = self.admit().await?;
+        Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
+    }
+
+    /// One permit for each place in the pool, so that a full pool is a wait and not an error.
     async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = Arc::clone(&self.engine.permits);
-        let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_owned()).await;
+        let permits = Arc::clone(&self.lane.permits);
+        // Warm instances that wait make room for those with work.
+        while permits.available_permits() < self.places as usize && self.lane.evict() {}
+        let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
         permit
             .map_err(|_| Error::from(Kind::Overloaded))?
             .map_err(|closed| Error::new(Kind::Internal, closed))
     }
 
-    async fn call(&self, store: &mut Store<State>) -> wasmtime::Result<()> {
-        let instance = self.pre.instantiate_async(&mut *store).await?;
-        let memory =
-            instance.get_module_export(&mut *store, &self.memory).and_then(wasmtime::Extern::into_memory);
-        store.data_mut().memory = memory;
-        if let Some(initialize) = &self.initialize {
-            call_export(&instance, store, initialize).await?;
+    /// Keeps an instance for the next request, if it is to be reused and fit for it.
+    fn keep(&self, live: Live) {
+        let Isolation::Reuse(reuse) = self.isolation else { return };
+        if live.served > 1 {
+            self.is_reusable.store(true, Ordering::Relaxed);
         }
-        call_export(&instance, store, &self.serve_http).await
+        let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
+        if is_wanted && live.instance.may_serve_again() {
+            self.parked.park(live, reuse.idle_max);
+        }
     }
-}
 
-async fn call_export(
-    instance: &Instance,
-    store: &mut Store<State>,
-    export: &ModuleExport,
-) -> wasmtime::Result<()> {
-    let export = instance.get_module_export(&mut *store, export);
-    let Some(function) = export.and_then(wasmtime::Extern::into_func) else {
-        wasmtime::bail!("an export checked at load is not a function");
-    };
-    function.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await
-}
-
-/// Sorts out what made a guest fail.
-fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes_max: u64) -> Error {
-    if error.is::<PoolConcurrencyLimitError>() {
-        return Error::new(Kind::Overloaded, error);
-    }
-    let text = describe(&error);
-    if memory_refused {
-        let limit = memory_bytes_max >> 10;
-        return Error::new(
-            Kind::Trapped,
-            format!("{text}\nnote: `memory.grow` was refused: limit `memory` is {limit} KiB"),
+    /// Some runtimes serve one request and never a second one. The first failure of a second request, before any other
+    /// was ever served, is taken for that.
+    fn note_failed_reuse(&self, served: u32, request_id: &str) {
+        let handler = &*self.common.handler;
+        if self.is_reusable.load(Ordering::Relaxed) || self.is_unfit.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                handler,
+                request_id,
+                "it failed on request {served} of a reused instance, which is replaced"
+            );
+            return;
+        }
+        tracing::warn!(
+            handler,
+            request_id,
+            "it failed on request {served} of a reused instance and has never survived reuse: every request gets a fresh \
+             instance from now on; set `isolation = \"request\"` in [handlers.{handler}]"
         );
+        while self.parked.evict() {}
     }
-    Error::new(Kind::Trapped, text)
-}
-
-/// The trap and the guest's backtrace with function names, innermost first.
-fn describe(error: &wasmtime::Error) -> String {
-    let cause = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string(),
-        None => error.root_cause().to_string(),
-    };
-    match error.downcast_ref::<wasmtime::WasmBacktrace>() {
-        Some(backtrace) if has_plain_names(backtrace) => format!("{cause}\n{backtrace}"),
-        Some(backtrace) => format!("{cause}\n{}", backtrace.to_string().escape_debug()),
-        None => cause,
-    }
-}
-
-/// Names come from the module, which may be anybody's: they must not break the log's form.
-fn has_plain_names(backtrace: &wasmtime::WasmBacktrace) -> bool {
-    let is_plain = |name: Option<&str>| !name.is_some_and(|name| name.contains(char::is_control));
-    backtrace.frames().iter().all(|frame| {
-        is_plain(frame.func_name())
-            && is_plain(frame.module().name())
-            && frame.symbols().iter().all(|symbol| is_plain(symbol.name()) && is_plain(symbol.file()))
-    })
-}
-
-fn missing_export(name: &str, what: &str) -> LoadError {
-    LoadError::one(format!(
-        "the module does not export `{name}` ({what}); build it with the SDK's #[handler]"
-    ))
-}
-
-fn check_signature(artifact: &Artifact, name: &str) -> Result<(), LoadError> {
-    let found = match artifact.module.get_export(name) {
-        None => return Ok(()),
-        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => return Ok(()),
-        Some(ExternType::Func(_)) => "has parameters or results",
-        Some(_) => "is not a function",
-    };
-    Err(LoadError::one(format!("export `{name}` must be a function () -> (), but {found}")))
-}
-
-fn check_memory(artifact: &Artifact, bytes_max: u64) -> Result<(), LoadError> {
-    let Some(ExternType::Memory(memory)) = artifact.module.get_export(wasmux_abi::MEMORY) else {
-        return Err(LoadError::one("export `memory` is not a linear memory".to_owned()));
-    };
-    let (least, unit) = (memory.minimum() * memory.page_size(), 1024);
-    if least > bytes_max {
-        let (least, limit) = (least / unit, bytes_max / unit);
-        return Err(LoadError::one(format!(
-            "the module starts with {least} KiB of memory, but its `memory` limit is {limit} KiB; raise the limit or \
-             link with a smaller stack"
-        )));
-    }
-    Ok(())
 }
 
 fn unix_ms() -> u64 {

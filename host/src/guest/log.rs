@@ -22,7 +22,8 @@ const LINE_BYTES: usize = 100;
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     pub(super) handler: Arc<str>,
-    pub(super) request: RequestId,
+    /// None where an instance has several requests at a time.
+    request: Option<RequestId>,
     budget: Arc<Budget>,
 }
 
@@ -35,7 +36,7 @@ struct Budget {
 }
 
 impl GuestLog {
-    pub(super) fn new(handler: Arc<str>, request: RequestId) -> Self {
+    pub(super) fn new(handler: Arc<str>, request: Option<RequestId>) -> Self {
         let bytes = AtomicUsize::new(REQUEST_BYTES_MAX);
         let budget = Arc::new(Budget { bytes, is_announced: AtomicBool::new(false) });
         Self { handler, request, budget }
@@ -48,7 +49,7 @@ impl GuestLog {
             return true;
         }
         if !self.budget.is_announced.swap(true, Ordering::Relaxed) {
-            let (handler, request_id) = (&*self.handler, self.request.as_str());
+            let (handler, request_id) = (&*self.handler, self.request.as_ref().map(RequestId::as_str));
             tracing::warn!(
                 handler,
                 request_id,
@@ -67,7 +68,7 @@ impl GuestLog {
         if !self.is_within_budget(text.len()) {
             return;
         }
-        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        let (handler, request_id) = (&*self.handler, self.request.as_ref().map(RequestId::as_str));
         match level {
             Level::ERROR => tracing::error!(target: TARGET, handler, request_id, "{text}"),
             Level::WARN => tracing::warn!(target: TARGET, handler, request_id, "{text}"),

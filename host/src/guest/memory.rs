@@ -2,10 +2,12 @@
 
 use wasmtime::{Caller, Result};
 
-use super::state::State;
+use super::state::ModuleState;
 
 /// The guest's memory and the store's data, both at once.
-pub(super) fn split<'c>(caller: &'c mut Caller<'_, State>) -> Result<(&'c mut [u8], &'c mut State)> {
+pub(super) fn split<'c>(
+    caller: &'c mut Caller<'_, ModuleState>,
+) -> Result<(&'c mut [u8], &'c mut ModuleState)> {
     let Some(memory) = caller.data().memory else {
         // Only a start function can come here: the memory is looked up right after instantiation.
         wasmtime::bail!("host calls that take memory are not available in the module's start function");

@@ -11,10 +11,12 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use self::fields::{is_trailer, normalise};
+use self::standard::Wakers;
 use self::timeout::Prepared;
 use crate::body::allows_no_body;
 
 mod fields;
+mod standard;
 mod timeout;
 
 /// Body bytes that may wait for the connection; beyond it a guest that writes is suspended.
@@ -74,6 +76,11 @@ struct Inner {
     gone: bool,
     /// The answer for the case that the guest is not done in time.
     prepared: Option<Prepared>,
+    /// The response is complete whatever the guest still does.
+    completed: bool,
+    /// A response that is complete before anything of it was taken is sent in one piece.
+    gathers: bool,
+    wakers: Wakers,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
@@ -83,6 +90,8 @@ pub(super) enum Broken {
     Limit,
     /// The guest asked for it.
     Aborted,
+    /// It ended the body before it was complete.
+    Abandoned,
 }
 
 /// The response of one request, on its way.
@@ -107,6 +116,9 @@ impl Outbox {
             broken: None,
             gone: false,
             prepared: None,
+            completed: false,
+            gathers: false,
+            wakers: Wakers::default(),
         }))
     }
 
@@ -178,7 +190,7 @@ impl Outbox {
             inner.released = true;
             return Poll::Ready(Ok(0));
         }
-        let room = BUFFER_BYTES - inner.buffer.len();
+        let room = BUFFER_BYTES.saturating_sub(inner.buffer.len());
         if room == 0 {
             return Poll::Pending;
         }
@@ -232,6 +244,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.gone = true;
         inner.buffer.clear();
+        inner.wakers.wake_writer();
     }
 
     /// The head of a streamed response, once it may leave.
@@ -243,7 +256,11 @@ impl Outbox {
     /// Body bytes that wait, if any.
     pub(super) fn take_chunk(&self) -> Option<Bytes> {
         let mut inner = self.lock();
-        (!inner.buffer.is_empty()).then(|| inner.buffer.split().freeze())
+        if inner.buffer.is_empty() {
+            return None;
+        }
+        inner.wakers.wake_writer();
+        Some(inner.buffer.split().freeze())
     }
 
     pub(super) fn take_trailers(&self) -> Option<HeaderMap> {
@@ -261,6 +278,9 @@ impl Outbox {
         if inner.stage == Stage::Open {
             return Finished::Whole(StatusCode::OK, HeaderMap::new(), Bytes::new());
         }
+        if let Some(whole) = inner.gather() {
+            return whole;
+        }
         inner.stage = Stage::Ended;
         Finished::Streamed
     }
@@ -275,7 +295,7 @@ impl Outbox {
     pub(super) fn is_served(&self) -> bool {
         let inner = self.lock();
         let is_taken = inner.stage != Stage::Open && inner.head.is_none() && inner.buffer.is_empty();
-        is_taken && (inner.headless || inner.bodiless || inner.owed == Some(0))
+        is_taken && (inner.completed || inner.headless || inner.bodiless || inner.owed == Some(0))
     }
 
     /// The response has a head only.

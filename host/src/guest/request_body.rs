@@ -2,11 +2,13 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use wasmtime_wasi_http::Error as HttpError;
 
 /// Why a request body could not be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ impl NetworkBody {
 enum From {
     Network(NetworkBody),
     Memory,
+    /// Another guest, whose handler comes before this one.
+    Guest(UnsyncBoxBody<Bytes, HttpError>),
 }
 
 /// The request body as a handler reads it.
@@ -147,6 +151,12 @@ impl RequestBody {
         Self { from: From::Network(body), rest, trailers: None, declared, allowance: u64::MAX, end }
     }
 
+    /// What a guest hands on to the next handler, of this length if it is known.
+    pub(super) fn guest(body: UnsyncBoxBody<Bytes, HttpError>, declared: Option<u64>) -> Self {
+        let (rest, end) = (Bytes::new(), None);
+        Self { from: From::Guest(body), rest, trailers: None, declared, allowance: u64::MAX, end }
+    }
+
     /// A body that is all there.
     #[must_use]
     pub fn full(body: Bytes) -> Self {
@@ -171,12 +181,28 @@ impl RequestBody {
 
     /// At most `len_max` further bytes; empty at the end of the body, from then on always. Cancel safe.
     pub(super) async fn read(&mut self, len_max: usize) -> Result<Bytes, ReadError> {
+        poll_fn(|cx| self.poll_read(cx, len_max)).await
+    }
+
+    /// [`Self::read`] for those who poll.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        len_max: usize,
+    ) -> Poll<Result<Bytes, ReadError>> {
         while self.rest.is_empty() {
             if let Some(end) = self.end {
-                return end.map(|()| Bytes::new());
+                return Poll::Ready(end.map(|()| Bytes::new()));
             }
-            let From::Network(body) = &self.from else { return Ok(Bytes::new()) };
-            match poll_fn(|cx| body.poll_frame(cx)).await {
+            let frame = match &mut self.from {
+                From::Memory => None,
+                From::Network(body) => ready!(body.poll_frame(cx)),
+                From::Guest(body) => {
+                    let frame = ready!(std::pin::Pin::new(body).poll_frame(cx));
+                    frame.map(|frame| frame.map_err(|_| ReadError::Broken))
+                }
+            };
+            match frame {
                 None => self.end = Some(Ok(())),
                 Some(Err(error)) => self.end = Some(Err(error)),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -189,7 +215,7 @@ impl RequestBody {
                 },
             }
         }
-        Ok(self.rest.split_to(len_max.min(self.rest.len())))
+        Poll::Ready(Ok(self.rest.split_to(len_max.min(self.rest.len()))))
     }
 
     /// Whether reading has come to an end, good or bad: every further read says the same.
@@ -201,6 +227,30 @@ impl RequestBody {
     pub(super) fn trailers(&self) -> Option<&HeaderMap> {
         static NONE: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
         (self.rest.is_empty() && self.end == Some(Ok(()))).then(|| self.trailers.as_ref().unwrap_or(&NONE))
+    }
+}
+
+/// The body as wasi:http takes it.
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let body = self.get_mut();
+        Poll::Ready(match ready!(body.poll_read(cx, usize::MAX)) {
+            Ok(data) if data.is_empty() => body.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+            Ok(data) => Some(Ok(Frame::data(data))),
+            Err(ReadError::Gone) => Some(Err(HttpError::ConnectionTerminated)),
+            Err(ReadError::Broken) => Some(Err(HttpError::HttpProtocolError)),
+            Err(ReadError::Limit) => Some(Err(HttpError::HttpRequestBodySize(None))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.declared == Some(0) && self.rest.is_empty()
     }
 }
 

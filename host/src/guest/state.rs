@@ -1,69 +1,191 @@
-//! The data of a store: everything that belongs to one guest instance and its request.
+//! The data of a store: everything that belongs to one guest instance, and the request it handles.
 
 use std::sync::Arc;
 
 use tracing::Level;
-use wasmtime::Memory;
-use wasmtime_wasi::WasiCtxBuilder;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Memory, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::capability::{Asker, Capabilities, Hooks};
 use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
+use crate::error::Error;
 
-/// Everything that belongs to one instance.
-pub(super) struct State {
-    /// The request and its response; none while an instance only initialises.
+/// Handles (streams, bodies, sets of fields) that one component instance may hold at a time; beyond it host calls that
+/// would make another one trap.
+const HANDLES_MAX: usize = 100_000;
+
+/// What all instances of one handler have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Common {
+    /// The handler's name.
+    pub(super) handler: Arc<str>,
+    pub(super) env: Arc<[(String, String)]>,
+    pub(super) memory_bytes_max: u64,
+    pub(super) capabilities: Arc<dyn Capabilities>,
+}
+
+/// What the state of any instance has.
+pub(super) struct Core {
+    /// The request and its response; none while an instance waits for one, and where an instance has several at a time.
     pub(super) exchange: Option<Exchange>,
+    pub(super) limiter: MemoryLimiter,
+    pub(super) log: GuestLog,
+    pub(super) env: Arc<[(String, String)]>,
+    /// Standard output and error, once there is a WASI context.
+    stdio: Option<[LineStream; 2]>,
+}
+
+/// The state of a core module's instance.
+pub(super) struct ModuleState {
+    pub(super) core: Core,
     /// The guest's exported memory, looked up once.
     pub(super) memory: Option<Memory>,
-    pub(super) limiter: MemoryLimiter,
-    pub(super) log: Option<GuestLog>,
-    pub(super) env: Arc<[(String, String)]>,
     /// Made at the first WASI call: many guests never make one.
     wasi: Option<WasiP1Ctx>,
 }
 
-impl State {
-    pub(super) fn new(
-        exchange: Exchange,
-        handler: Arc<str>,
-        env: Arc<[(String, String)]>,
-        memory_bytes_max: u64,
-    ) -> Self {
-        let log = GuestLog::new(handler, exchange.request.id.clone());
+/// The state of a component's instance.
+pub(super) struct ComponentState {
+    pub(super) core: Core,
+    pub(super) table: ResourceTable,
+    pub(super) hooks: Hooks,
+    /// Why there is no response, when the guest has said so itself.
+    pub(super) fault: Option<Error>,
+    http: WasiHttpCtx,
+    /// Made at the first WASI call.
+    wasi: Option<WasiCtx>,
+}
+
+/// State of either kind.
+pub(super) trait State: Send + 'static {
+    fn core(&mut self) -> &mut Core;
+}
+
+impl State for ModuleState {
+    fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl State for ComponentState {
+    fn core(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+/// A store that holds its guest to its limits and lets others run at every epoch tick.
+pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.core().limiter);
+    store.set_epoch_deadline(1);
+    // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
+    // guests that compute for ever cannot starve the others' I/O.
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store
+}
+
+impl Core {
+    fn new(common: &Common) -> Self {
         Self {
-            exchange: Some(exchange),
-            memory: None,
-            limiter: MemoryLimiter { bytes_max: memory_bytes_max, refused: false },
-            log: Some(log),
-            env,
+            exchange: None,
+            limiter: MemoryLimiter::new(common.memory_bytes_max),
+            log: GuestLog::new(Arc::clone(&common.handler), None),
+            env: Arc::clone(&common.env),
+            stdio: None,
+        }
+    }
+
+    /// Hands the instance its next request. What the guest prints from now on is said with that request's id.
+    fn begin(&mut self, exchange: Exchange) {
+        self.log = GuestLog::new(Arc::clone(&self.log.handler), Some(exchange.request.id.clone()));
+        for stream in self.stdio.iter().flatten() {
+            stream.switch(&self.log);
+        }
+        self.limiter.refused = false;
+        self.exchange = Some(exchange);
+    }
+
+    /// Clocks, randomness, the handler's environment and log lines for output; nothing else.
+    fn wasi(&mut self) -> WasiCtxBuilder {
+        let [out, err] = self.stdio.get_or_insert_with(|| {
+            [LineStream::new(self.log.clone(), Level::INFO), LineStream::new(self.log.clone(), Level::WARN)]
+        });
+        let mut builder = WasiCtxBuilder::new();
+        builder
+            .envs(&self.env)
+            .stdout(out.clone())
+            .stderr(err.clone())
+            .max_random_size(u64::from(RANDOM_BYTES_MAX));
+        builder
+    }
+}
+
+impl ModuleState {
+    pub(super) fn new(common: &Common) -> Self {
+        Self { core: Core::new(common), memory: None, wasi: None }
+    }
+
+    /// State for looking at types only.
+    pub(super) fn detached() -> Self {
+        let capabilities = Arc::new(super::capability::Nothing);
+        let (handler, env) = ("".into(), Arc::new([]));
+        Self::new(&Common { handler, env, memory_bytes_max: 0, capabilities })
+    }
+
+    pub(super) fn begin(&mut self, exchange: Exchange) {
+        self.core.begin(exchange);
+    }
+
+    /// WASI preview 1.
+    pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
+        let Self { core, wasi, .. } = self;
+        wasi.get_or_insert_with(|| core.wasi().allow_tcp(false).allow_udp(false).build_p1())
+    }
+}
+
+impl ComponentState {
+    pub(super) fn new(common: &Common) -> Self {
+        let core = Core::new(common);
+        let asker = Asker::new(core.log.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        Self {
+            hooks: Hooks::new(Arc::clone(&common.capabilities), asker),
+            core,
+            table,
+            fault: None,
+            http: WasiHttpCtx::new(),
             wasi: None,
         }
     }
 
-    /// State without a request, for looking at types only.
-    pub(super) fn detached() -> Self {
-        let limiter = MemoryLimiter { bytes_max: 0, refused: false };
-        Self { exchange: None, memory: None, limiter, log: None, env: Arc::new([]), wasi: None }
+    pub(super) fn begin(&mut self, exchange: Exchange) {
+        self.core.begin(exchange);
+        self.hooks.asker = Asker::new(self.core.log.clone());
     }
+}
 
-    /// WASI preview 1 with clocks, randomness, the handler's environment and log lines for output; nothing else.
-    pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.get_or_insert_with(|| {
-            let mut builder = WasiCtxBuilder::new();
-            builder
-                .envs(&self.env)
-                .allow_tcp(false)
-                .allow_udp(false)
-                .max_random_size(u64::from(RANDOM_BYTES_MAX));
-            if let Some(log) = &self.log {
-                builder.stdout(LineStream::new(log.clone(), Level::INFO));
-                builder.stderr(LineStream::new(log.clone(), Level::WARN));
-            }
-            builder.build_p1()
-        })
+impl WasiView for ComponentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let Self { core, table, hooks, wasi, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| {
+            let mut builder = core.wasi();
+            hooks.allow_sockets(&mut builder);
+            builder.build()
+        });
+        WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for ComponentState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }

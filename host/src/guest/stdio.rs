@@ -30,6 +30,13 @@ impl LineStream {
         Self(Arc::new(Mutex::new(Lines { log, level, unfinished: Vec::new() })))
     }
 
+    /// Ends the unfinished line and says what follows to another log.
+    pub(super) fn switch(&self, log: &GuestLog) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.end_line();
+        lines.log = log.clone();
+    }
+
     fn push(&self, bytes: &[u8]) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }

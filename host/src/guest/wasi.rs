@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker, Result};
 use wasmux_abi::WASI_MODULE;
 
 use super::memory::{self, Region};
-use super::state::State;
+use super::state::ModuleState;
 
 /// Longest answer to one `random_get`, in bytes: more than any key, and too little to keep a thread busy.
 pub(super) const RANDOM_BYTES_MAX: u32 = 64 * 1024;
@@ -18,8 +18,8 @@ const ERRNO_SUCCESS: i32 = 0;
 const ERRNO_INVAL: i32 = 28;
 
 /// Defines `wasi_snapshot_preview1`.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
-    wasmtime_wasi::p1::add_to_linker_async(linker, State::wasi)?;
+pub(super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
+    wasmtime_wasi::p1::add_to_linker_async(linker, ModuleState::wasi)?;
     linker.allow_shadowing(true);
     linker
         .func_wrap(WASI_MODULE, "environ_sizes_get", environ_sizes_get)?
@@ -34,18 +34,18 @@ fn environ_size(name: &str, value: &str) -> u32 {
     (name.len() + value.len() + 2) as u32
 }
 
-fn environ_sizes_get(mut caller: Caller<'_, State>, count_at: u32, size_at: u32) -> Result<i32> {
+fn environ_sizes_get(mut caller: Caller<'_, ModuleState>, count_at: u32, size_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    let size: u32 = state.env.iter().map(|(name, value)| environ_size(name, value)).sum();
-    let count = state.env.len() as u32;
+    let size: u32 = state.core.env.iter().map(|(name, value)| environ_size(name, value)).sum();
+    let count = state.core.env.len() as u32;
     Region::new("environ_sizes_get", count_at, 4).within_mut(data)?.copy_from_slice(&count.to_le_bytes());
     Region::new("environ_sizes_get", size_at, 4).within_mut(data)?.copy_from_slice(&size.to_le_bytes());
     Ok(ERRNO_SUCCESS)
 }
 
-fn environ_get(mut caller: Caller<'_, State>, mut pointer_at: u32, mut text_at: u32) -> Result<i32> {
+fn environ_get(mut caller: Caller<'_, ModuleState>, mut pointer_at: u32, mut text_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    for (name, value) in state.env.iter() {
+    for (name, value) in state.core.env.iter() {
         let pointer = Region::new("environ_get", pointer_at, 4).within_mut(data)?;
         pointer.copy_from_slice(&text_at.to_le_bytes());
         let text = Region::new("environ_get", text_at, environ_size(name, value)).within_mut(data)?;
@@ -59,7 +59,7 @@ fn environ_get(mut caller: Caller<'_, State>, mut pointer_at: u32, mut text_at: 
     Ok(ERRNO_SUCCESS)
 }
 
-fn random_get(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+fn random_get(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let (data, _) = memory::split(&mut caller)?;
     let buffer = Region::new("random_get", ptr, len).within_mut(data)?;
     if len > RANDOM_BYTES_MAX {

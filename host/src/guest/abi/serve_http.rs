@@ -19,12 +19,15 @@ use super::super::log;
 use super::super::memory::{self, Region};
 use super::super::outbox::SendError;
 use super::super::request_body::ReadError;
-use super::super::state::State;
+use super::super::state::ModuleState;
 
 mod head;
+mod instance;
+
+pub(in super::super) use instance::{Instance, Linked};
 
 /// Defines the functions of ABI.md sections 4 and 5.
-pub(in super::super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
+pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker
         .func_wrap(HTTP_MODULE, "request_head", request_head)?
         .func_wrap_async(HTTP_MODULE, "request_read", |caller, (ptr, len): (u32, u32)| {
@@ -54,18 +57,18 @@ fn code(answer: Answer) -> i32 {
     answer.map_or_else(Errno::code, |()| 0)
 }
 
-fn exchange(state: &mut State) -> Result<&mut Exchange> {
+fn exchange(state: &mut ModuleState) -> Result<&mut Exchange> {
     // Functions called from a start function or `_initialize` see the request as well: it is the instance's only one.
-    state.exchange.as_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
+    state.core.exchange.as_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
 }
 
-fn request_head(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+fn request_head(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let buffer = Region::new("request_head", ptr, len).within_mut(data)?;
     Ok(head::write(exchange(state)?, buffer) as i32)
 }
 
-async fn request_read(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+async fn request_read(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let region = Region::new("request_read", ptr, len);
     region.within_mut(memory::split(&mut caller)?.0)?;
     if len == 0 {
@@ -87,7 +90,7 @@ async fn request_read(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Resu
     }
 }
 
-fn request_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+fn request_trailers(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let buffer = Region::new("request_trailers", ptr, len).within_mut(data)?;
     match exchange(state)?.request.body.trailers() {
@@ -97,7 +100,7 @@ fn request_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result
 }
 
 fn respond(
-    mut caller: Caller<'_, State>,
+    mut caller: Caller<'_, ModuleState>,
     status: u32,
     ptr: u32,
     len: u32,
@@ -120,7 +123,7 @@ fn respond(
 
 #[allow(clippy::too_many_arguments, reason = "the ABI's own signature, less the caller")]
 fn response_timeout(
-    mut caller: Caller<'_, State>,
+    mut caller: Caller<'_, ModuleState>,
     ms: u32,
     status: u32,
     ptr: u32,
@@ -147,7 +150,7 @@ fn response_timeout(
     })))
 }
 
-fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
+fn response_interim(mut caller: Caller<'_, ModuleState>, status: u32, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_interim", Region::new("response_interim", ptr, len).within(data)?)?;
     let status_ok = (100..200).contains(&status) && status != 101;
@@ -162,14 +165,14 @@ fn response_interim(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u
     })))
 }
 
-fn response_start(mut caller: Caller<'_, State>, status: u32, ptr: u32, len: u32) -> Result<i32> {
+fn response_start(mut caller: Caller<'_, ModuleState>, status: u32, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_start", Region::new("response_start", ptr, len).within(data)?)?;
     let outbox = &exchange(state)?.outbox;
     Ok(code(final_status(status).and_then(|status| outbox.start(status, fields?).map_err(errno))))
 }
 
-async fn response_write(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+async fn response_write(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let region = Region::new("response_write", ptr, len);
     let mut written = 0;
     loop {
@@ -185,7 +188,7 @@ async fn response_write(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Re
 
 /// Writes what there is room for, straight from the guest's memory.
 fn write_from(
-    caller: &mut Caller<'_, State>,
+    caller: &mut Caller<'_, ModuleState>,
     region: Region,
     at: usize,
 ) -> Poll<Result<Result<usize, SendError>>> {
@@ -194,40 +197,38 @@ fn write_from(
     exchange(state)?.outbox.write(data).map(Ok)
 }
 
-async fn response_flush(mut caller: Caller<'_, State>) -> Result<i32> {
+async fn response_flush(mut caller: Caller<'_, ModuleState>) -> Result<i32> {
     let outbox = exchange(caller.data_mut())?.outbox.clone();
     let flushed = poll_fn(|_| outbox.flush()).await;
     Ok(code(flushed.map_err(errno)))
 }
 
-fn response_trailers(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> Result<i32> {
+fn response_trailers(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_trailers", Region::new("response_trailers", ptr, len).within(data)?)?;
     let outbox = &exchange(state)?.outbox;
     Ok(code(fields.and_then(|fields| outbox.finish_with(fields).map_err(errno))))
 }
 
-fn response_abort(mut caller: Caller<'_, State>) -> Result<()> {
+fn response_abort(mut caller: Caller<'_, ModuleState>) -> Result<()> {
     exchange(caller.data_mut())?.outbox.abort();
     Ok(())
 }
 
-fn client_gone(mut caller: Caller<'_, State>) -> Result<i32> {
+fn client_gone(mut caller: Caller<'_, ModuleState>) -> Result<i32> {
     let exchange = exchange(caller.data_mut())?;
     let link = exchange.request.peer.link.as_ref();
     Ok(i32::from(exchange.outbox.is_gone() || link.is_some_and(|link| link.has_stopped_sending())))
 }
 
-fn log_line(mut caller: Caller<'_, State>, level: i32, ptr: u32, len: u32) -> Result<()> {
+fn log_line(mut caller: Caller<'_, ModuleState>, level: i32, ptr: u32, len: u32) -> Result<()> {
     let (data, state) = memory::split(&mut caller)?;
     let text = Region::new("log", ptr, len).within(data)?;
-    if let Some(log) = &state.log {
-        log.line(log_level(level), text);
-    }
+    state.core.log.line(log_level(level), text);
     Ok(())
 }
 
-fn log_enabled(_: Caller<'_, State>, level: i32) -> i32 {
+fn log_enabled(_: Caller<'_, ModuleState>, level: i32) -> i32 {
     i32::from(log::is_enabled(log_level(level)))
 }
 

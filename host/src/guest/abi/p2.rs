@@ -1,0 +1,110 @@
+//! wasi:http 0.2: components that export `incoming-handler.handle(request, response-outparam)`.
+//!
+//! wasmtime-wasi-http provides the types, except for those of the response: its own go through two channels and a task,
+//! ours straight into the outbox (see `response`).
+
+use std::sync::Arc;
+
+use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::p2::bindings::http::types::{IncomingRequest, Scheme};
+
+use self::response::ResponseOutparam;
+use super::super::artifact::{ComponentCode, LoadError};
+use super::super::components::{self, Standard};
+use super::super::exchange::Exchange;
+use super::super::state::{Common, ComponentState, new_store};
+use super::Stop;
+use crate::error::{Error, Kind};
+
+mod pipe;
+mod response;
+
+type Handle = TypedFunc<(Resource<IncomingRequest>, Resource<ResponseOutparam>), ()>;
+
+/// Defines the whole of WASI 0.2 and of wasi:http 0.2.
+pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    response::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// A component, linked.
+pub(in super::super) struct Linked {
+    engine: Engine,
+    pre: InstancePre<ComponentState>,
+    handle: ComponentExportIndex,
+}
+
+impl Linked {
+    pub(super) fn new(code: &ComponentCode) -> Result<Self, LoadError> {
+        let handle = components::exported_function(code, Standard::P2)?;
+        Ok(Self { engine: code.lane.engine.clone(), pre: components::link(code)?, handle })
+    }
+}
+
+/// One instance and its store.
+pub(in super::super) struct Instance {
+    linked: Arc<Linked>,
+    pub(super) store: Store<ComponentState>,
+    handle: Option<Handle>,
+    has_exited: bool,
+}
+
+impl Instance {
+    pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
+        let store = new_store(&linked.engine, ComponentState::new(common));
+        Self { linked: Arc::clone(linked), store, handle: None, has_exited: false }
+    }
+
+    pub(super) fn may_serve_again(&self) -> bool {
+        !self.has_exited
+    }
+
+    pub(super) async fn serve(&mut self) -> Result<(), Stop> {
+        let exchange = self.store.data_mut().core.exchange.take();
+        let Some(exchange) = exchange else { return Err(Error::from(Kind::Internal).into()) };
+        let outbox = Arc::clone(&exchange.outbox);
+        match self.call(exchange).await {
+            Ok(()) => {}
+            // Runtimes that end a handler by ending the program.
+            Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
+                self.has_exited = true;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(fault) = self.store.data_mut().fault.take() {
+            return Err(fault.into());
+        }
+        if outbox.is_open() {
+            let cause = "it returned, or dropped its `response-outparam`, without `response-outparam.set`";
+            return Err(Error::new(Kind::NoResponse, cause).into());
+        }
+        Ok(())
+    }
+
+    async fn call(&mut self, exchange: Exchange) -> wasmtime::Result<()> {
+        let Self { linked, store, handle, .. } = self;
+        let handle = match handle {
+            Some(handle) => *handle,
+            None => {
+                let instance = linked.pre.instantiate_async(&mut *store).await?;
+                let function = instance.get_typed_func(&mut *store, linked.handle)?;
+                *handle.insert(function)
+            }
+        };
+        let scheme = match exchange.request.peer.scheme {
+            "https" => Scheme::Https,
+            _ => Scheme::Http,
+        };
+        let outparam = ResponseOutparam { outbox: exchange.outbox, peer: Arc::clone(&exchange.request.peer) };
+        let request = store.data_mut().http().new_incoming_request(scheme, exchange.request.into_http())?;
+        let outparam = store.data_mut().table.push(outparam)?;
+        handle.call_async(store, (request, outparam)).await
+    }
+}

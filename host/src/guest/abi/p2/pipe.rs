@@ -1,0 +1,130 @@
+//! The body of a response: written by the guest, read from the outbox.
+//!
+//! A guest may write before it says which response it sends, so a pipe first fills a buffer of its own.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+use super::super::super::outbox::{Outbox, SendError};
+
+/// Body bytes that a guest may write before it has set its response.
+const EARLY_BYTES_MAX: usize = 1 << 20;
+
+/// A body on its way to the outbox, once there is one.
+#[derive(Default)]
+pub(super) struct Pipe(Mutex<Flow>);
+
+enum Flow {
+    /// The response was not set yet.
+    Early {
+        buffer: BytesMut,
+        end: Option<End>,
+    },
+    Attached(Arc<Outbox>),
+}
+
+enum End {
+    Finished(Option<HeaderMap>),
+    Abandoned,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self::Early { buffer: BytesMut::new(), end: None }
+    }
+}
+
+impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, Flow> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The response was set: hands over what is there, and all that follows.
+    pub(super) fn attach(&self, outbox: Arc<Outbox>) {
+        let mut flow = self.lock();
+        if let Flow::Early { buffer, end } = std::mem::take(&mut *flow) {
+            // Who is told of an error here has written into the void before; its next write says the same.
+            let _ = outbox.push(&buffer);
+            match end {
+                None => {}
+                Some(End::Finished(trailers)) => drop(outbox.complete(trailers)),
+                Some(End::Abandoned) => outbox.abandon(),
+            }
+        }
+        *flow = Flow::Attached(outbox);
+    }
+
+    pub(super) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
+        match &mut *self.lock() {
+            Flow::Early { end, .. } => {
+                *end = Some(End::Finished(trailers));
+                Ok(())
+            }
+            Flow::Attached(outbox) => {
+                outbox.complete(trailers).map_err(|_| ErrorCode::HttpResponseBodySize(None))
+            }
+        }
+    }
+
+    /// The body was dropped before it was finished.
+    pub(super) fn abandon(&self) {
+        match &mut *self.lock() {
+            Flow::Early { end, .. } => *end = Some(End::Abandoned),
+            Flow::Attached(outbox) => outbox.abandon(),
+        }
+    }
+}
+
+/// `output-stream` of an `outgoing-body`.
+pub(super) struct PipeStream(pub(super) Arc<Pipe>);
+
+#[async_trait]
+impl Pollable for PipeStream {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| match &*self.0.lock() {
+            Flow::Early { buffer, .. } if buffer.len() < EARLY_BYTES_MAX => std::task::Poll::Ready(()),
+            // Only the guest can change that, and then it polls anew.
+            Flow::Early { .. } => std::task::Poll::Pending,
+            Flow::Attached(outbox) => outbox.poll_room(cx).map(drop),
+        })
+        .await;
+    }
+}
+
+impl OutputStream for PipeStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        match &mut *self.0.lock() {
+            Flow::Early { buffer, .. } => {
+                buffer.extend_from_slice(&bytes);
+                Ok(())
+            }
+            Flow::Attached(outbox) => outbox.push(&bytes).map_err(failure),
+        }
+    }
+
+    /// Never waits for the client: what is written leaves as soon as the guest waits for anything.
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        match &*self.0.lock() {
+            Flow::Early { buffer, .. } => Ok(EARLY_BYTES_MAX.saturating_sub(buffer.len())),
+            Flow::Attached(outbox) => outbox.room().map_err(failure),
+        }
+    }
+}
+
+fn failure(error: SendError) -> StreamError {
+    match error {
+        SendError::Limit | SendError::Length => {
+            StreamError::LastOperationFailed(wasmtime::format_err!(ErrorCode::HttpResponseBodySize(None)))
+        }
+        _ => StreamError::Closed,
+    }
+}

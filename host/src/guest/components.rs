@@ -1,0 +1,115 @@
+//! What a component exports and imports, against what the host expects and provides.
+
+use wasmtime::Engine;
+use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use super::artifact::{ComponentCode, LoadError};
+use super::state::ComponentState;
+
+/// The standard contracts between host and handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standard {
+    /// wasi:http 0.2.
+    P2,
+    /// wasi:http 0.3.
+    P3,
+}
+
+impl Standard {
+    /// The interface whose function `handle` is called, without its version.
+    pub(super) const fn interface(self) -> &'static str {
+        match self {
+            Self::P2 => "wasi:http/incoming-handler",
+            Self::P3 => "wasi:http/handler",
+        }
+    }
+
+    /// What its versions start with; the linker takes all of them for one (semantic versioning).
+    const fn versions(self) -> &'static str {
+        match self {
+            Self::P2 => "0.2.",
+            Self::P3 => "0.3.",
+        }
+    }
+
+    /// Whether this is the name of its interface, in a version that is not a draft.
+    pub(super) fn is_exported_as(self, name: &str) -> bool {
+        name.split_once('@').is_some_and(|(interface, version)| {
+            interface == self.interface() && version.starts_with(self.versions()) && !version.contains('-')
+        })
+    }
+
+    fn fits(self, function: &ComponentFunc) -> bool {
+        let (params, results) = match self {
+            Self::P2 => (2, 0),
+            Self::P3 => (1, 1),
+        };
+        function.async_() == (self == Self::P3)
+            && function.params().len() == params
+            && function.results().len() == results
+    }
+}
+
+/// Which contract a component keeps: the newest, if it exports both.
+///
+/// # Errors
+/// When it keeps none.
+pub(super) fn standard(code: &ComponentCode) -> Result<Standard, LoadError> {
+    let found =
+        [Standard::P3, Standard::P2].into_iter().find(|&standard| export_name(code, standard).is_some());
+    found.ok_or_else(|| LoadError::one(no_handler(&export_names(&code.component, &code.lane.engine))))
+}
+
+fn export_names(component: &Component, engine: &Engine) -> Vec<String> {
+    component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The sentence for a component that no request can be given to.
+pub(super) fn no_handler<S: AsRef<str>>(exports: &[S]) -> String {
+    let exports: Vec<_> = exports.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect();
+    let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+    format!(
+        "the component exports neither `wasi:http/incoming-handler@0.2.x` nor `wasi:http/handler@0.3.x`, so no request \
+         can be given to it; it exports {exports}"
+    )
+}
+
+fn export_name(code: &ComponentCode, standard: Standard) -> Option<String> {
+    export_names(&code.component, &code.lane.engine).into_iter().find(|name| standard.is_exported_as(name))
+}
+
+/// Where the handler's function is.
+///
+/// # Errors
+/// When it is not there, or has another type.
+pub(super) fn exported_function(
+    code: &ComponentCode,
+    standard: Standard,
+) -> Result<ComponentExportIndex, LoadError> {
+    let interface = standard.interface();
+    let missing = || LoadError::one(format!("`{interface}` has no function `handle` of the standard's type"));
+    let name = export_name(code, standard).ok_or_else(missing)?;
+    let instance = code.component.get_export_index(None, &name).ok_or_else(missing)?;
+    let (item, function) = code.component.get_export(Some(&instance), "handle").ok_or_else(missing)?;
+    match item {
+        ComponentItem::ComponentFunc(ty) if standard.fits(&ty) => Ok(function),
+        _ => Err(missing()),
+    }
+}
+
+/// Satisfies a component's imports.
+///
+/// # Errors
+/// With a sentence for each import that nobody provides.
+pub(super) fn link(code: &ComponentCode) -> Result<InstancePre<ComponentState>, LoadError> {
+    link_with(code, &code.lane.components)
+}
+
+/// [`link`], with a linker of one's own.
+pub(super) fn link_with(
+    code: &ComponentCode,
+    linker: &Linker<ComponentState>,
+) -> Result<InstancePre<ComponentState>, LoadError> {
+    linker.instantiate_pre(&code.component).map_err(|error| LoadError::one(format!("{error:#}")))
+}
