@@ -8,16 +8,15 @@ async function answer(request) {
   switch (url.pathname) {
     case '/see':
       return new Response([
-        `method ${request.method}`,
-        `url ${request.url}`,
+        `${request.method} ${request.url}`,
         `name ${url.searchParams.get('name')}`,
         `host ${request.headers.get('host')}`,
         `x-probe ${request.headers.get('x-probe')}`,
       ].join('\n') + '\n', { headers: { 'x-guest': 'js' } });
     case '/echo':
-      return new Response(request.body);
-    case '/count':
-      return new Response(`${(await request.arrayBuffer()).byteLength}\n`);
+      return new Response(request.body, { headers: { 'x-guest': 'js' } });
+    case '/fetch':
+      return fetch('http://127.0.0.1:9/').then(() => new Response('it got out\n'), () => new Response('refused\n'));
     case '/stream':
       return new Response(new ReadableStream({
         async start(controller) {

@@ -41,11 +41,11 @@ class Handler(exports.Handler):
         target = urlsplit(request.get_path_with_query() or "/")
         match target.path:
             case "/see":
+                method = type(request.get_method()).__name__.removeprefix("Method_").upper()
+                scheme = type(request.get_scheme()).__name__.removeprefix("Scheme_").lower()
                 headers = {name: value.decode() for name, value in request.get_headers().copy_all()}
                 return respond(
-                    f"method {type(request.get_method()).__name__}\n"
-                    f"scheme {type(request.get_scheme()).__name__}\n"
-                    f"authority {request.get_authority()}\n"
+                    f"{method} {scheme}://{request.get_authority()}{request.get_path_with_query()}\n"
                     f"name {parse_qs(target.query).get('name', [None])[0]}\n"
                     f"host {headers.get('host')}\n"
                     f"x-probe {headers.get('x-probe')}\n".encode()

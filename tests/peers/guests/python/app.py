@@ -3,9 +3,10 @@
 import asyncio
 
 from componentize_py_types import Ok
-from poll_loop import PollLoop, Sink, Stream
+from poll_loop import PollLoop, Sink, Stream, register
 from urllib.parse import parse_qs, urlsplit
 from wit_world import exports
+from wit_world.imports import monotonic_clock
 from wit_world.imports.types import Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam
 
 
@@ -34,12 +35,12 @@ async def answer(request: IncomingRequest, response_out: ResponseOutparam) -> No
     target = urlsplit(request.path_with_query() or "/")
     match target.path:
         case "/see":
+            method = type(request.method()).__name__.removeprefix("Method_").upper()
+            scheme = type(request.scheme()).__name__.removeprefix("Scheme_").lower()
             headers = {name: value.decode() for name, value in request.headers().entries()}
             await respond(
                 response_out,
-                f"method {type(request.method()).__name__}\n"
-                f"scheme {type(request.scheme()).__name__}\n"
-                f"authority {request.authority()}\n"
+                f"{method} {scheme}://{request.authority()}{request.path_with_query()}\n"
                 f"name {parse_qs(target.query).get('name', [None])[0]}\n"
                 f"host {headers.get('host')}\n"
                 f"x-probe {headers.get('x-probe')}\n",
@@ -48,6 +49,12 @@ async def answer(request: IncomingRequest, response_out: ResponseOutparam) -> No
             stream, sink = Stream(request.consume()), Sink(begin(response_out))
             while (chunk := await stream.next()) is not None:
                 await sink.send(chunk)
+            sink.close()
+        case "/stream":
+            sink = Sink(begin(response_out))
+            for line in ("one\n", "two\n", "three\n"):
+                await sink.send(line.encode())
+                await register(asyncio.get_event_loop(), monotonic_clock.subscribe_duration(50_000_000))
             sink.close()
         case "/trailers":
             body = begin(response_out)

@@ -6,46 +6,46 @@ const { Fields, Request, Response } = types;
 const bytes = text => new Uint8Array([...text].map(character => character.charCodeAt(0)));
 const text = value => String.fromCharCode(...value);
 
-// A future that has its value already.
-function settled(type, value) {
-  const { readable, writable } = wit.Future(type);
-  writable.write(value);
-  return readable;
-}
-const ending = (fields = null) => settled(ENDING, { tag: 'ok', val: fields });
+const trailers = (fields = null) =>
+  wit.Future.from({ tag: 'ok', val: fields }, wit.Future.RESULT_OPTION_OTHER_ERROR_CODE).readable;
+const done = () => wit.Future.from({ tag: 'ok' }, wit.Future.RESULT_VOID_ERROR_CODE).readable;
 
-const ENDING = Object.values(wit.Future.types).find(type => `${type}`.includes('OPTION')) ?? wit.Future.types[0];
-
-function respond(status, content) {
-  const fields = Fields.fromList([['x-guest', bytes('qjs')]]);
-  const { readable, writable } = wit.Stream(wit.Stream.U8);
-  const [response] = Response.new(fields, readable, ending());
+function respond(status, lines, ending = null) {
+  const content = wit.Stream.from(lines.map(line => bytes(`${line}\n`)), wit.Stream.U8).readable;
+  const [response] = Response.new(Fields.fromList([['x-guest', bytes('qjs')]]), content, trailers(ending));
   response.setStatusCode(status);
-  writable.writeAll(bytes(content)).then(() => writable.drop());
   return response;
+}
+
+function see(request, query) {
+  const headers = Object.fromEntries(request.getHeaders().copyAll().map(([name, value]) => [name, text(value)]));
+  const scheme = request.getScheme()?.tag.toLowerCase();
+  return respond(200, [
+    `${request.getMethod().tag.toUpperCase()} ${scheme}://${request.getAuthority()}${request.getPathWithQuery()}`,
+    `name ${decodeURIComponent(query.replace('name=', ''))}`,
+    `host ${headers.host}`,
+    `x-probe ${headers['x-probe']}`,
+  ]);
 }
 
 export const handler = {
   async handle(request) {
     const [path, query] = (request.getPathWithQuery() ?? '/').split('?');
     switch (path) {
-      case '/types':
-        return respond(200, JSON.stringify([wit.Future.types, wit.Stream.types, Object.keys(wit.Future)]) + '\n');
-      case '/see': {
-        const headers = Object.fromEntries(request.getHeaders().copyAll().map(([name, value]) => [name, text(value)]));
-        return respond(200, [
-          `method ${request.getMethod().tag}`,
-          `scheme ${request.getScheme()?.tag}`,
-          `authority ${request.getAuthority()}`,
-          `query ${query}`,
-          `host ${headers.host}`,
-          `x-probe ${headers['x-probe']}`,
-        ].join('\n') + '\n');
+      case '/see':
+        return see(request, query);
+      case '/echo': {
+        const [body, ending] = Request.consumeBody(request, done());
+        return Response.new(Fields.fromList([['x-guest', bytes('qjs')]]), body, ending)[0];
       }
+      case '/stream':
+        return respond(200, ['one', 'two', 'three']);
+      case '/trailers':
+        return respond(200, ['with trailers'], Fields.fromList([['x-end', bytes('reached')]]));
       case '/fail':
         throw new Error('this handler fails');
       default:
-        return respond(404, 'not here\n');
+        return respond(404, ['not here']);
     }
   },
 };

@@ -2,7 +2,7 @@
 
 use futures::SinkExt as _;
 use http_body_util::{BodyExt as _, Full};
-use spin_sdk::http::body::{IncomingBodyExt as _, stream};
+use spin_sdk::http::body::stream;
 use spin_sdk::http::{HeaderMap, IntoResponse, Request, Response, StatusCode};
 use spin_sdk::{http_service, wasip3};
 
@@ -13,8 +13,7 @@ async fn handle(request: Request) -> Result<impl IntoResponse, Failure> {
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/see" => see(&request),
-        "/echo" => Ok(Response::new(request.into_body()).into_response()?),
-        "/count" => Ok(format!("{}\n", request.into_body().bytes().await?.len()).into_response()?),
+        "/echo" => Ok(Response::builder().header("x-guest", "spin").body(request.into_body())?.into_response()?),
         "/stream" => lines(),
         "/trailers" => trailers(),
         "/fail" => Err(Failure::other("this handler fails")),
@@ -27,11 +26,11 @@ type Answer = wasip3::http::types::Response;
 
 fn see(request: &Request) -> Result<Answer, Failure> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("none");
+    let name = request.uri().query().unwrap_or("none").trim_start_matches("name=").replace("%20", " ");
     let text = format!(
-        "method {}\nuri {}\nquery {}\nhost {}\nx-probe {}\n",
+        "{} {}\nname {name}\nhost {}\nx-probe {}\n",
         request.method(),
         request.uri(),
-        request.uri().query().unwrap_or("none"),
         header("host"),
         header("x-probe"),
     );
