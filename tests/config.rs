@@ -155,7 +155,18 @@ fn server_values() {
 #[test]
 fn handler_values() {
     for (line, kind, part) in [
-        ("isolation = \"reuse\"", "bad-value", "`isolation` is \"reuse\", but must be \"request\""),
+        (
+            "isolation = \"pool\"",
+            "bad-value",
+            "`isolation` is \"pool\", but must be \"request\" or \"reuse\"",
+        ),
+        ("max_requests = 2", "bad-value", "`max_requests` has no effect without `isolation = \"reuse\"`"),
+        (
+            "next = \"hh\"",
+            "unknown-handler",
+            "`next` names the handler `hh`, which is not defined (did you mean `h`?)",
+        ),
+        ("next = \"h\"", "bad-value", "`next` leads back to where it began: `h` → `h`"),
         ("on_disconnect = \"stop\"", "bad-value", "must be \"cancel\" or \"finish\""),
         ("env = { \"A=B\" = \"x\" }", "bad-value", "must not be empty or contain `=`"),
         ("env = { A = 1 }", "bad-value", "must be a string"),
@@ -168,6 +179,14 @@ fn handler_values() {
     ] {
         check(&with_route(&format!("[handlers.h]\nwasm = \"read.wat\"\n{line}")), &[(3, kind, part)]);
     }
+    let reuse =
+        |line: &str| with_route(&format!("[handlers.h]\nwasm = \"read.wat\"\nisolation = \"reuse\"\n{line}"));
+    check(&reuse("max_requests = 5\nmax_idle = \"1s\""), &[]);
+    check(
+        &reuse("max_concurrent = 2"),
+        &[(4, "bad-value", "has no effect without `isolation = \"concurrent\"`")],
+    );
+    check(&reuse("max_requests = 0"), &[(4, "bad-value", "from 1 to 1000000")]);
     check(&with_route("[handlers]\nh = 1"), &[(2, "bad-value", "`handlers.h` must be a table")]);
     check(&with_route("handlers = 1"), &[(1, "bad-value", "must be a table")]);
     check(&with_route("[handlers.h]\nwasm = 1"), &[(2, "bad-value", "must be a string")]);

@@ -50,6 +50,21 @@ impl Body {
         Self(Inner::Guest(Box::new(body)))
     }
 
+    /// A body whose error, if it ends in one, is shown to somebody first.
+    pub(crate) fn observed(self, show: impl Fn(&Error) + Send + 'static) -> Self {
+        match self.0 {
+            Inner::Full(_) => self,
+            inner => Self(Inner::Other(
+                Self(inner)
+                    .map_err(move |error| {
+                        show(&error);
+                        error
+                    })
+                    .boxed_unsync(),
+            )),
+        }
+    }
+
     /// Any other body; its errors are taken as ours.
     pub(crate) fn other<B>(body: B) -> Self
     where

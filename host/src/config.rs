@@ -25,7 +25,6 @@ pub use routes::{FilesConfig, RedirectConfig, RespondConfig, RouteConfig, RouteT
 pub use server::{MAIN_SERVER, ServerConfig};
 
 use self::server::ServerEntry;
-use crate::guest::GuestSettings;
 use table::{At, Table};
 
 /// A deployment as its author wrote it.
@@ -119,9 +118,8 @@ impl Config {
         }
         let name =
             wasm.file_stem().map_or_else(|| "handler".into(), |stem| stem.to_string_lossy().into_owned());
-        let settings = GuestSettings { name, ..GuestSettings::default() };
         let mut config = Self::empty(wasm);
-        config.handlers.push(HandlerConfig { wasm: wasm.to_owned(), line: 1, settings });
+        config.handlers.push(HandlerConfig::alone(wasm, name));
         let route = RouteConfig { pattern: "/".to_owned(), line: 1, target: Some(RouteTarget::Handler(0)) };
         let mut table = RouteTable { routes: vec![route], mux: Mux::new() };
         let inserted = table.mux.insert("/", 0);
@@ -211,6 +209,7 @@ fn read_handlers(
             }
         }
     }
+    handlers::resolve_next(&mut handlers, problems);
     handlers
 }
 

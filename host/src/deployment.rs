@@ -7,9 +7,10 @@ use std::sync::Arc;
 use wasmux_mux::Mux;
 
 use crate::builder;
+use crate::chain::Link;
 use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig};
 use crate::guest::cache::CodeCache;
-use crate::guest::{Artifact, Guest, GuestEngine, RouteInfo};
+use crate::guest::{Artifact, Guest, GuestEngine, GuestSettings, Next, RouteInfo};
 use crate::handler::{Files, Fixed, Handler};
 
 /// Routes and handlers in force. A request keeps the one it began with to its last byte.
@@ -65,10 +66,11 @@ impl Deployment {
     }
 }
 
-fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Vec<Option<Arc<Handler>>> {
+/// Loads all guests, those that others call first.
+fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Vec<Option<Arc<Guest>>> {
     let cache = config.process.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
     let binaries = built_binaries(config, problems);
-    let load = |handler: &HandlerConfig| {
+    let load = |handler: &HandlerConfig, next: Option<Arc<dyn Next>>| {
         if handler.wasm.is_dir() && !binaries.contains_key(&handler.wasm) {
             return None; // its build failed, which was reported
         }
@@ -78,10 +80,11 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
             return None;
         }
         let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
-        let guest = Artifact::load(engine, file, &cache)
-            .and_then(|artifact| Guest::new(engine, &artifact, handler.settings.clone()));
+        let settings = GuestSettings { next, ..handler.settings.clone() };
+        let guest =
+            Artifact::load(engine, file, &cache).and_then(|artifact| Guest::new(engine, &artifact, settings));
         match guest {
-            Ok(guest) => Some(Arc::new(Handler::Guest(Arc::new(guest)))),
+            Ok(guest) => Some(Arc::new(guest)),
             Err(error) => {
                 let name = &handler.settings.name;
                 for problem in error.problems {
@@ -92,7 +95,24 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
             }
         }
     };
-    config.handlers.iter().map(load).collect()
+    let depth =
+        |&index: &usize| std::iter::successors(Some(index), |&index| config.handlers[index].next).count();
+    let mut order: Vec<usize> = (0..config.handlers.len()).collect();
+    order.sort_by_key(depth);
+    let mut guests: Vec<Option<Arc<Guest>>> = vec![None; order.len()];
+    for index in order {
+        let handler = &config.handlers[index];
+        let next = match handler.next {
+            None => None,
+            Some(next) => {
+                let Some(guest) = guests[next].clone() else { continue }; // it has failed, which was reported
+                let name = config.handlers[next].settings.name.as_str().into();
+                Some(Arc::new(Link { name, guest }) as Arc<dyn Next>)
+            }
+        };
+        guests[index] = load(handler, next);
+    }
+    guests
 }
 
 /// Builds every handler that is a crate folder; answers where each folder's module is.
@@ -117,12 +137,13 @@ fn built_binaries(config: &Config, problems: &Problems) -> BTreeMap<PathBuf, Pat
 fn route_handler(
     route: &RouteConfig,
     config: &Config,
-    guests: &[Option<Arc<Handler>>],
+    guests: &[Option<Arc<Guest>>],
     problems: &Problems,
 ) -> Option<(Arc<str>, Arc<Handler>)> {
     Some(match route.target.as_ref()? {
         RouteTarget::Handler(index) => {
-            (config.handlers[*index].settings.name.as_str().into(), guests[*index].clone()?)
+            let guest = guests[*index].clone()?;
+            (config.handlers[*index].settings.name.as_str().into(), Arc::new(Handler::Guest(guest)))
         }
         RouteTarget::Respond(respond) => {
             let fixed = Fixed::new(respond.status, respond.headers.clone(), respond.body.clone());

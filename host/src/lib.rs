@@ -11,6 +11,7 @@ pub mod deployment;
 pub mod telemetry;
 
 // The way in.
+mod chain;
 pub mod connection;
 pub mod dispatch;
 pub mod handler;

@@ -1,10 +1,11 @@
 //! `[defaults]` and `[handlers.*]`: guests and their limits.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::problem::{ProblemKind, Problems};
+use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
 use crate::guest::engine::MEMORY_BYTES_CEILING;
 use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse};
@@ -17,6 +18,10 @@ pub struct HandlerConfig {
     pub wasm: PathBuf,
     /// The line of its `wasm` key.
     pub line: usize,
+    /// The handler behind it, by its index among the handlers. No chain of them leads back to itself.
+    pub next: Option<usize>,
+    /// Its name and where that stands; taken when all handlers are known.
+    next_name: Option<(String, Range<usize>)>,
     /// Everything else.
     pub settings: GuestSettings,
 }
@@ -65,7 +70,9 @@ pub(super) fn read_handler(
         limits,
         isolation: isolation(&table, defaults.isolation),
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
+        next: None,
     };
+    let next = table.string("next");
     if !table.has("wasm") {
         let message = format!("{title} needs `wasm`: a crate folder or a .wasm file");
         problems.add(ProblemKind::MissingKey, &name.span, message);
@@ -74,7 +81,44 @@ pub(super) fn read_handler(
     table.finish();
     let wasm = wasm?;
     let path = folder.join(wasm.value);
-    Some(HandlerConfig { wasm: path, line: problems.line_of(wasm.span.start), settings })
+    let next_name = next.map(|next| (next.value.to_owned(), next.span));
+    let line = problems.line_of(wasm.span.start);
+    Some(HandlerConfig { wasm: path, line, next: None, next_name, settings })
+}
+
+impl HandlerConfig {
+    /// The handler of one module, with all defaults.
+    pub(super) fn alone(wasm: &Path, name: String) -> Self {
+        let settings = GuestSettings { name, ..GuestSettings::default() };
+        Self { wasm: wasm.to_owned(), line: 1, next: None, next_name: None, settings }
+    }
+}
+
+/// Finds the handlers that others name as their `next`.
+pub(super) fn resolve_next(handlers: &mut [HandlerConfig], problems: &Problems) {
+    let names: Vec<String> = handlers.iter().map(|handler| handler.settings.name.clone()).collect();
+    for index in 0..handlers.len() {
+        let Some((next, span)) = handlers[index].next_name.take() else { continue };
+        let Some(found) = names.iter().position(|name| *name == next) else {
+            let hint = did_you_mean(&next, names.iter().map(String::as_str));
+            let message = format!("`next` names the handler `{next}`, which is not defined{hint}");
+            problems.add(ProblemKind::UnknownHandler, &span, message);
+            continue;
+        };
+        // Links that were made so far lead to an end, so this walk does.
+        let mut chain = vec![index, found];
+        while let Some(&further) = chain.last().and_then(|&last| handlers[last].next.as_ref()) {
+            chain.push(further);
+        }
+        if chain[1..].contains(&index) {
+            let chain: Vec<_> = chain.iter().map(|&index| format!("`{}`", names[index])).collect();
+            let message =
+                format!("`next` leads back to where it began: {}; leave one of them out", chain.join(" → "));
+            problems.add(ProblemKind::BadValue, &span, message);
+            continue;
+        }
+        handlers[index].next = Some(found);
+    }
 }
 
 fn limits(table: &Table<'_>, defaults: &Limits) -> Limits {

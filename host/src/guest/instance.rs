@@ -17,6 +17,7 @@ use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::isolation::{Isolation, Live, Parked};
 use super::limits::Limits;
+use super::next::Next;
 use super::outbox::Outbox;
 use super::state::Common;
 use crate::body::Body;
@@ -41,6 +42,8 @@ pub struct GuestSettings {
     pub on_disconnect: OnDisconnect,
     /// What its requests share.
     pub isolation: Isolation,
+    /// The handler behind it, which it may call.
+    pub next: Option<Arc<dyn Next>>,
 }
 
 /// A handler's code, ready to be instantiated.
@@ -88,6 +91,7 @@ impl Guest {
             env: settings.env.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
             capabilities: Arc::new(Nothing),
+            next: settings.next,
         };
         Ok(Self {
             abi,

@@ -13,6 +13,7 @@ use super::capability::{Asker, Capabilities, Hooks};
 use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
+use super::next::{Next, Origin};
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -29,6 +30,8 @@ pub(super) struct Common {
     pub(super) env: Arc<[(String, String)]>,
     pub(super) memory_bytes_max: u64,
     pub(super) capabilities: Arc<dyn Capabilities>,
+    /// The handler behind this one.
+    pub(super) next: Option<Arc<dyn Next>>,
 }
 
 /// What the state of any instance has.
@@ -38,6 +41,9 @@ pub(super) struct Core {
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
+    /// The handler behind this one, and what a request keeps on the way to it.
+    pub(super) next: Option<Arc<dyn Next>>,
+    pub(super) origin: Option<Origin>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -98,6 +104,8 @@ impl Core {
             limiter: MemoryLimiter::new(common.memory_bytes_max),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
+            next: common.next.clone(),
+            origin: None,
             stdio: None,
         }
     }
@@ -109,6 +117,7 @@ impl Core {
             stream.switch(&self.log);
         }
         self.limiter.refused = false;
+        self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
         self.exchange = Some(exchange);
     }
 
@@ -136,7 +145,7 @@ impl ModuleState {
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
         let (handler, env) = ("".into(), Arc::new([]));
-        Self::new(&Common { handler, env, memory_bytes_max: 0, capabilities })
+        Self::new(&Common { handler, env, memory_bytes_max: 0, capabilities, next: None })
     }
 
     pub(super) fn begin(&mut self, exchange: Exchange) {

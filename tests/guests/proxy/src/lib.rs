@@ -1,4 +1,5 @@
 //! A raw wasi:http 0.2 component that does what the query tells it, misuse included: for tests of the server.
+#![cfg(target_family = "wasm")] // natively there is nothing to export to
 
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
