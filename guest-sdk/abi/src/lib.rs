@@ -14,6 +14,8 @@ pub use head::{HEAD_FIXED_SIZE, Head, HeadView, QUERY_PRESENT};
 pub const HTTP_MODULE: &str = "wasmux:http/1";
 /// Import module of the logging functions (ABI.md section 5).
 pub const LOG_MODULE: &str = "wasmux:log/1";
+/// Import module of the handler behind this one (ABI.md section 6).
+pub const NEXT_MODULE: &str = "wasmux:next/1";
 /// Import module of WASI preview 1.
 pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
 
@@ -33,7 +35,7 @@ pub const RESPOND_BYTES_MAX: usize = 64 * 1024;
 /// Longest log text, in bytes; more is cut.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
 
-/// Why a host call failed (ABI.md section 6).
+/// Why a host call failed (ABI.md section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Errno {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
+use wasmux_abi::NEXT_MODULE;
 
 use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
@@ -120,6 +121,21 @@ impl Artifact {
             }
         };
         Ok(Self { code })
+    }
+
+    /// What it imports to call the handler behind it, if anything.
+    pub(super) fn import_of_next(&self) -> Option<String> {
+        match &self.code {
+            Code::Module(module) => {
+                let mut imports = module.imports();
+                imports.any(|import| import.module() == NEXT_MODULE).then(|| NEXT_MODULE.to_owned())
+            }
+            Code::P2(code) | Code::P3(code) => {
+                let ty = code.component.component_type();
+                let mut names = ty.imports(&code.lane.engine).map(|(name, _)| name.to_owned());
+                names.find(|name| Standard::P3.is_exported_as(name))
+            }
+        }
     }
 
     /// The engine it runs on, and the places of its pool that one instance takes.

@@ -8,6 +8,7 @@ use http::header::{self, HOST, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, StatusCode, Uri, request};
 
+use super::next::Reply;
 use super::outbox::Outbox;
 use super::request_body::RequestBody;
 use crate::activity::Activity;
@@ -139,4 +140,6 @@ pub(super) struct Exchange {
     /// Milliseconds since the Unix epoch at which the request's time is up.
     pub(super) deadline_ms: u64,
     pub(super) outbox: Arc<Outbox>,
+    /// The response of the handler behind this one, when a core module has called it.
+    pub(super) reply: Option<Box<Reply>>,
 }

@@ -80,6 +80,7 @@ impl Guest {
         artifact: &Artifact,
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
+        check_next(artifact, &settings)?;
         let abi = Abi::link(engine, artifact, &settings.limits)?;
         let (lane, places) = artifact.place(engine);
         let parked = Arc::new(Parked::default());
@@ -131,7 +132,7 @@ impl Guest {
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
         let label = Label { handler: Arc::clone(&self.common.handler), request: request.id.clone() };
-        let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox) };
+        let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
         let work = Box::pin(self.run(exchange));
         Call::new(work, outbox, deadline, grace, label).first_byte().await
     }
@@ -215,6 +216,23 @@ impl Guest {
              instance from now on; set `isolation = \"request\"` in [handlers.{handler}]"
         );
         while self.parked.evict() {}
+    }
+}
+
+/// A guest that calls the handler behind it needs one, and the other way round.
+fn check_next(artifact: &Artifact, settings: &GuestSettings) -> Result<(), LoadError> {
+    let name = &settings.name;
+    match (artifact.import_of_next(), &settings.next) {
+        (Some(import), None) => Err(LoadError::one(format!(
+            "it calls the handler behind it (it imports `{import}`), but there is none: name one, `next = \"…\"` in \
+             [handlers.{name}]"
+        ))),
+        (None, Some(_)) => Err(LoadError::one(
+            "it has a `next`, but calls none: it imports neither `wasmux:next/1` (the SDK's `next`) nor \
+             `wasi:http/handler` 0.3"
+                .to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -4,15 +4,20 @@
 //! and to the route is the same for both.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 
 use super::exchange::{Incoming, Peer, RouteInfo};
 use super::request_body::RequestBody;
 use crate::body::Body;
+use crate::error::Error;
 use crate::request_id::RequestId;
 
 /// A response that is on its way.
@@ -22,6 +27,47 @@ pub type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 pub trait Next: fmt::Debug + Send + Sync {
     /// Answers a request that the guest in front has given.
     fn serve(&self, request: Incoming) -> Answer;
+}
+
+/// The response of the handler behind, on its way through a core module.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    body: Body,
+    /// Received, not yet handed out.
+    pub(super) rest: Bytes,
+    pub(super) trailers: HeaderMap,
+    pub(super) has_ended: bool,
+}
+
+impl Reply {
+    pub(super) fn new(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let (status, mut headers) = (parts.status, parts.headers);
+        if let Some(length) = body.size_hint().exact() {
+            headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+        }
+        Self { status, headers, body, rest: Bytes::new(), trailers: HeaderMap::new(), has_ended: false }
+    }
+
+    /// Makes `rest` not empty, or finds the end.
+    ///
+    /// # Errors
+    /// When the response breaks off.
+    pub(super) async fn fill(&mut self) -> Result<(), Error> {
+        while self.rest.is_empty() && !self.has_ended {
+            match poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await {
+                None => self.has_ended = true,
+                Some(Err(error)) => return Err(error),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => self.trailers = frame.into_trailers().unwrap_or_default(),
+                },
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What a request keeps when one guest hands it to the next.

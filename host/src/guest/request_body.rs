@@ -120,6 +120,8 @@ impl NetworkBody {
 enum From {
     Network(NetworkBody),
     Memory,
+    /// The next handler has it.
+    Elsewhere,
     /// Another guest, whose handler comes before this one.
     Guest(UnsyncBoxBody<Bytes, HttpError>),
 }
@@ -155,6 +157,15 @@ impl RequestBody {
     pub(super) fn guest(body: UnsyncBoxBody<Bytes, HttpError>, declared: Option<u64>) -> Self {
         let (rest, end) = (Bytes::new(), None);
         Self { from: From::Guest(body), rest, trailers: None, declared, allowance: u64::MAX, end }
+    }
+
+    /// What is left here of a body that was handed on.
+    pub(super) fn handed_on() -> Self {
+        Self { from: From::Elsewhere, ..Self::full(Bytes::new()) }
+    }
+
+    pub(super) fn was_handed_on(&self) -> bool {
+        matches!(self.from, From::Elsewhere)
     }
 
     /// A body that is all there.
@@ -195,7 +206,7 @@ impl RequestBody {
                 return Poll::Ready(end.map(|()| Bytes::new()));
             }
             let frame = match &mut self.from {
-                From::Memory => None,
+                From::Memory | From::Elsewhere => None,
                 From::Network(body) => ready!(body.poll_frame(cx)),
                 From::Guest(body) => {
                     let frame = ready!(std::pin::Pin::new(body).poll_frame(cx));

@@ -1,4 +1,4 @@
-//! The `serve_http` ABI: what a core module imports from `wasmux:http/1` and `wasmux:log/1`.
+//! The `serve_http` ABI: what a core module imports from `wasmux:http/1`, `wasmux:log/1` and `wasmux:next/1`.
 //!
 //! `guest-sdk/abi/ABI.md` is the specification; each function here says its section there. Every number from a guest
 //! is checked before use: a bad pointer or block traps, a bad status or field is an errno, nothing is a host error.
@@ -23,10 +23,11 @@ use super::super::state::ModuleState;
 
 mod head;
 mod instance;
+mod next;
 
 pub(in super::super) use instance::{Instance, Linked};
 
-/// Defines the functions of ABI.md sections 4 and 5.
+/// Defines the functions of ABI.md sections 4, 5 and 6.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker
         .func_wrap(HTTP_MODULE, "request_head", request_head)?
@@ -47,7 +48,7 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Resul
         .func_wrap(HTTP_MODULE, "client_gone", client_gone)?
         .func_wrap(LOG_MODULE, "log", log_line)?
         .func_wrap(LOG_MODULE, "enabled", log_enabled)?;
-    Ok(())
+    next::add_to_linker(linker)
 }
 
 /// A host call's answer: a value, or an errno.
@@ -75,6 +76,9 @@ async fn request_read(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -
         return Ok(0);
     }
     let exchange = exchange(caller.data_mut())?;
+    if exchange.request.body.was_handed_on() {
+        return Ok(Errno::State.code());
+    }
     if exchange.outbox.is_gone() && !exchange.request.body.has_ended() {
         return Ok(Errno::Gone.code());
     }
