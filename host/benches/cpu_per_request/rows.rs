@@ -120,7 +120,11 @@ impl Row {
                 let server = "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\naccess_log = \"off\"\n";
                 std::fs::write(folder.join("routes.toml"), format!("{server}{handlers}"))
                     .expect("routes.toml is written");
-                command.arg(env!("CARGO_BIN_EXE_wasmux")).arg("serve").current_dir(folder);
+                command
+                    .arg(env!("CARGO_BIN_EXE_wasmux"))
+                    .arg("serve")
+                    .current_dir(folder)
+                    .env("WASMUX_LOG", "warn");
             }
             Server::Wasmtime(program, options) => {
                 command.arg(program).args(["serve", "--addr=127.0.0.1:0", "-Scli"]).args(options);
