@@ -1,5 +1,5 @@
 ;; A handler in front of another one (`wasmux:next/1`). The first letter of the path says what it does:
-;;   f  forwards the request and the response as they are, with `next_forward`
+;;   f, t  forwards the request and the response as they are, with `next_forward`
 ;;   c  sends `PUT /changed?x=1` with other fields, and copies the response itself
 ;;   o  answers on its own
 ;;   w  makes calls in the wrong order, and says what they returned, one byte each (as a positive number)
@@ -25,6 +25,7 @@
     (local.set $what (i32.load8_u offset=1
       (i32.add (i32.const 0x10000) (i32.load (i32.add (i32.const 0x10000) (i32.const 64))))))
     (if (i32.eq (local.get $what) (i32.const 0x66)) (then (call $forward) (return)))
+    (if (i32.eq (local.get $what) (i32.const 0x74)) (then (call $forward) (return)))
     (if (i32.eq (local.get $what) (i32.const 0x63)) (then (call $change) (return)))
     (if (i32.eq (local.get $what) (i32.const 0x6f)) (then
       (call $check (call $respond (i32.const 403) (i32.const 0) (i32.const 0) (i32.const 31) (i32.const 3)))
