@@ -1,7 +1,7 @@
 //! What stands behind a [`Request`] and its [`ResponseWriter`]: the host of a guest, or the test recorder.
 //!
-//! The trait is ABI.md section 4 with Rust's types. It has one implementation for each kind of target, chosen when
-//! the crate is compiled, so that a guest pays for no indirection and imports only the functions it calls.
+//! The trait is ABI.md section 4 with Rust's types. It has one implementation for each kind of target (core module,
+//! component, native), chosen when the crate is compiled, so that a guest pays for no indirection and imports only the functions it calls.
 
 use wasmux_abi::Errno;
 
