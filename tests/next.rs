@@ -1,6 +1,6 @@
 //! A handler in front of another one: `next` in routes.toml, for core modules.
 
-use crate::support::guests::puppet_folder;
+use crate::support::guests::{guest_folder, puppet_folder};
 use crate::support::{Server, Site};
 
 /// `forward.wat` in front of several others; the first letter of the path says what it does.
@@ -114,4 +114,38 @@ fn what_does_not_fit_together_is_refused() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(part), "{text}");
     }
+}
+
+/// The SDK's `next`, in the guest `key`.
+#[test]
+fn a_middleware_made_with_the_sdk() {
+    let (key, puppet) = (guest_folder("key"), puppet_folder());
+    let routes = format!(
+        r#"
+        [handlers]
+        puppet = {{ wasm = {puppet:?} }}
+        key = {{ wasm = {key:?}, next = "puppet" }}
+        [routes]
+        "/" = "key"
+        "#
+    );
+    let server = Site::new(&routes).serve();
+    let get = |target: &str| server.request("POST", target, &["X-Key: open"], b"12345");
+    assert_eq!(server.get("/puppet").status, 401);
+
+    let response = get("/puppet?ops=hdr:X-One:1,status:201,text:made");
+    assert_eq!((response.status, &*response.text()), (201, "made"));
+    assert_eq!((response.header("x-checked"), response.header("x-one")), (Some("yes"), Some("1")));
+
+    let seen = get("/old/x?ops=see").text();
+    assert!(seen.contains(r#""uri":"/puppet/x?ops=see""#) && seen.contains(r#""length":5"#), "{seen}");
+    assert!(!seen.contains("X-Key"), "{seen}");
+    assert_eq!(get("/old?ops=text:x").header("x-moved"), Some("yes"));
+
+    assert_eq!(get("/loud?ops=text:quiet").text(), "QUIET");
+    let seen = get("/api/v1?ops=see").text();
+    assert!(seen.contains(r#""uri":"/v1?ops=see""#), "{seen}");
+    // More than one buffer, and trailers.
+    let response = get("/puppet?ops=flush,write:300000");
+    assert_eq!(response.body.len(), 300_000);
 }
