@@ -15,7 +15,7 @@ use wasmtime::{
 };
 
 use super::abi::{p2, p3, serve_http};
-use super::isolation::Parked;
+use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::state::{ComponentState, ModuleState};
 use super::wasi;
@@ -60,7 +60,7 @@ pub(super) struct Lane {
     /// One permit for each memory the pool can hold.
     pub(super) permits: Arc<Semaphore>,
     /// Where warm instances wait, which may have to make room.
-    parked: Mutex<Vec<Weak<Parked>>>,
+    warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
 }
 
 impl GuestEngine {
@@ -126,20 +126,21 @@ impl Lane {
         }
         start_epoch_clock(engine.weak())?;
         let permits = Arc::new(Semaphore::new(instances as usize));
-        Ok(Self { engine, components, permits, parked: Mutex::new(Vec::new()) })
+        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()) })
     }
 
-    /// Lets `parked` be asked to make room.
-    pub(super) fn may_evict(&self, parked: &Arc<Parked>) {
-        let mut all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|parked| parked.strong_count() > 0);
-        all.push(Arc::downgrade(parked));
+    /// Lets these warm instances be asked to make room.
+    pub(super) fn may_evict<W: MakesRoom + 'static>(&self, warm: &Arc<W>) {
+        let mut all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|warm| warm.strong_count() > 0);
+        let warm: Weak<W> = Arc::downgrade(warm);
+        all.push(warm);
     }
 
     /// Ends one warm instance that waits for a request; says whether there was one.
     pub(super) fn evict(&self) -> bool {
-        let all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(Weak::upgrade).any(|parked| parked.evict())
+        let all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).any(|warm| warm.evict())
     }
 }
 

@@ -10,18 +10,21 @@ use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect};
+use super::call::{Call, Label, OnDisconnect, Work};
 use super::capability::Nothing;
 use super::engine::{GuestEngine, Lane};
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
-use super::isolation::{Isolation, Live, Parked};
+use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
+use super::shared::Crowd;
 use super::state::Common;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
+
+mod shared;
 
 /// How long a request waits for a free instance before it is shed.
 const INSTANCE_WAIT: Duration = Duration::from_secs(1);
@@ -57,6 +60,8 @@ pub struct Guest {
     on_disconnect: OnDisconnect,
     isolation: Isolation,
     parked: Arc<Parked>,
+    /// Instances that serve several requests at a time.
+    crowd: Arc<Crowd>,
     /// A warm instance has served a second request.
     is_reusable: AtomicBool,
     /// One has failed to, so that no further one is kept.
@@ -87,6 +92,11 @@ impl Guest {
         if settings.isolation != Isolation::Request {
             lane.may_evict(&parked);
         }
+        let crowd = Arc::new(Crowd::default());
+        if let Isolation::Concurrent(..) = settings.isolation {
+            check_concurrent(&abi)?;
+            lane.may_evict(&crowd);
+        }
         let common = Common {
             handler: settings.name.into(),
             env: settings.env.into(),
@@ -103,6 +113,7 @@ impl Guest {
             on_disconnect: settings.on_disconnect,
             isolation: settings.isolation,
             parked,
+            crowd,
             is_reusable: AtomicBool::new(false),
             is_unfit: AtomicBool::new(false),
         })
@@ -133,7 +144,12 @@ impl Guest {
         };
         let label = Label { handler: Arc::clone(&self.common.handler), request: request.id.clone() };
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
-        let work = Box::pin(self.run(exchange));
+        let work: Work = match self.isolation {
+            Isolation::Concurrent(reuse, concurrency) => {
+                Box::pin(self.run_shared(exchange, deadline, (reuse, concurrency)))
+            }
+            Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
+        };
         Call::new(work, outbox, deadline, grace, label).first_byte().await
     }
 
@@ -156,7 +172,8 @@ impl Guest {
                 failure(error, live.instance.core().limiter.refused, self.limits.memory_bytes_max)
             }
         };
-        if live.served > 1 {
+        // An answer all the same.
+        if live.served > 1 && error.kind() != Kind::GuestError {
             self.note_failed_reuse(live.served, id.as_str());
         }
         if !outbox.is_complete() {
@@ -217,6 +234,19 @@ impl Guest {
         );
         while self.parked.evict() {}
     }
+}
+
+/// Only one contract has several requests in an instance.
+fn check_concurrent(abi: &Abi) -> Result<(), LoadError> {
+    let what = match abi {
+        Abi::ServeHttp(_) => "a core module",
+        Abi::P2(_) => "a wasi:http 0.2 component",
+        Abi::P3(_) => return Ok(()),
+    };
+    Err(LoadError::one(format!(
+        "`isolation = \"concurrent\"` is for wasi:http 0.3 components; this is {what}, of which an instance serves one \
+         request at a time: set `isolation` to \"reuse\" or \"request\""
+    )))
 }
 
 /// A guest that calls the handler behind it needs one, and the other way round.

@@ -47,6 +47,12 @@ impl Default for Concurrency {
     }
 }
 
+/// Warm instances of one handler that wait for a request, and can make room for another handler's.
+pub(super) trait MakesRoom: Send + Sync {
+    /// Ends the one that has waited longest; says whether a place is free now.
+    fn evict(&self) -> bool;
+}
+
 /// A live instance: its place in the pool, and what it has done.
 pub(super) struct Live {
     pub(super) instance: Instance,
@@ -72,12 +78,6 @@ impl Parked {
         self.lock().pop_back().map(|(_, live)| live)
     }
 
-    /// Ends the instance that has waited longest, so that another handler gets its place.
-    pub(super) fn evict(&self) -> bool {
-        let evicted = self.lock().pop_front();
-        evicted.is_some()
-    }
-
     /// Keeps an instance for at most `idle_max`.
     pub(super) fn park(self: &Arc<Self>, live: Live, idle_max: Duration) {
         self.lock().push_back((Instant::now(), live));
@@ -101,6 +101,13 @@ impl Parked {
         // Ending an instance takes a moment; others need not wait for it.
         drop(instances);
         next
+    }
+}
+
+impl MakesRoom for Parked {
+    fn evict(&self) -> bool {
+        let evicted = self.lock().pop_front();
+        evicted.is_some()
     }
 }
 

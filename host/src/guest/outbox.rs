@@ -250,7 +250,8 @@ impl Outbox {
     /// The head of a streamed response, once it may leave.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        if inner.released || inner.returned { inner.head.take() } else { None }
+        let may_leave = (inner.released && !inner.wakers.holds()) || inner.returned;
+        if may_leave { inner.head.take() } else { None }
     }
 
     /// Body bytes that wait, if any.

@@ -1,9 +1,10 @@
 //! The data of a store: everything that belongs to one guest instance, and the request it handles.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{Engine, Memory, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -44,6 +45,8 @@ pub(super) struct Core {
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
+    /// Set whenever the epoch interrupts the guest, for those who want to know that it computes.
+    pub(super) was_interrupted: Option<Arc<AtomicBool>>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -64,6 +67,8 @@ pub(super) struct ComponentState {
     pub(super) hooks: Hooks,
     /// Why there is no response, when the guest has said so itself.
     pub(super) fault: Option<Error>,
+    /// Whose requests an instance has that has several, and which of its tasks they are; empty in others.
+    pub(super) origins: Vec<(GuestTaskId, Origin)>,
     http: WasiHttpCtx,
     /// Made at the first WASI call.
     wasi: Option<WasiCtx>,
@@ -93,7 +98,12 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     store.set_epoch_deadline(1);
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.epoch_deadline_callback(|mut store| {
+        if let Some(was_interrupted) = &store.data_mut().core().was_interrupted {
+            was_interrupted.store(true, Ordering::Relaxed);
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
     store
 }
 
@@ -106,6 +116,7 @@ impl Core {
             env: Arc::clone(&common.env),
             next: common.next.clone(),
             origin: None,
+            was_interrupted: None,
             stdio: None,
         }
     }
@@ -170,6 +181,7 @@ impl ComponentState {
             core,
             table,
             fault: None,
+            origins: Vec::new(),
             http: WasiHttpCtx::new(),
             wasi: None,
         }

@@ -17,6 +17,8 @@ pub(super) struct Wakers {
     writer: Option<Waker>,
     /// A connection that waits for something to send, when the guest runs elsewhere.
     reader: Option<Waker>,
+    /// The reader is not woken, and the head stays, until the guest waits: see `Outbox::hold`.
+    holds: bool,
 }
 
 impl Wakers {
@@ -26,7 +28,15 @@ impl Wakers {
         }
     }
 
+    /// Whether the head has to wait for more to go with it.
+    pub(super) fn holds(&self) -> bool {
+        self.holds
+    }
+
     fn wake_reader(&mut self) {
+        if self.holds {
+            return;
+        }
         if let Some(waker) = self.reader.take() {
             waker.wake();
         }
@@ -131,6 +141,20 @@ impl Outbox {
     /// Whether the response is complete whatever the guest still does.
     pub(in super::super) fn is_complete(&self) -> bool {
         self.lock().completed
+    }
+
+    /// Keeps what there is until [`Self::let_go`]: a guest that runs in another task would see its head leave before its body.
+    pub(in super::super) fn hold(&self) {
+        self.lock().wakers.holds = true;
+    }
+
+    /// The guest waits for something: what there is may leave.
+    pub(in super::super) fn let_go(&self) {
+        let mut inner = self.lock();
+        if inner.wakers.holds && inner.stage != Stage::Open {
+            inner.wakers.holds = false;
+            inner.wakers.wake_reader();
+        }
     }
 
     /// Lets a connection whose guest runs in another task know when to look again.
