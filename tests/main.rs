@@ -13,6 +13,7 @@ mod hostile; // clients, guests and surroundings that mean harm: what they hold 
 mod http2; // its limits, against clients that mean harm
 mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
+mod next; // a handler in front of another one
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away

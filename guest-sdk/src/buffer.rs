@@ -37,7 +37,7 @@ impl<const N: usize> Buffer<N> {
     }
 
     /// The inline part, to be filled from its start.
-    #[cfg(target_family = "wasm")] // the host writes here itself
+    #[cfg(all(target_family = "wasm", not(target_env = "p2")))] // wasmux writes here itself
     pub(crate) fn inline(&mut self) -> &mut Bytes<N> {
         self.inline.clear();
         self.heap.clear();

@@ -1,7 +1,7 @@
 //! What stands behind a [`Request`] and its [`ResponseWriter`]: the host of a guest, or the test recorder.
 //!
-//! The trait is ABI.md section 4 with Rust's types. It has one implementation for each kind of target, chosen when
-//! the crate is compiled, so that a guest pays for no indirection and imports only the functions it calls.
+//! The trait is ABI.md sections 4 and 6 with Rust's types. It has one implementation for each kind of target (core module,
+//! component, native), chosen when the crate is compiled, so that a guest pays for no indirection and imports only the functions it calls.
 
 use wasmux_abi::Errno;
 
@@ -39,6 +39,16 @@ pub(crate) trait Exchange: Clone {
     fn response_flush(&self) -> Result<(), Errno>;
     /// Ends the body with trailer fields.
     fn response_trailers(&self, fields: &[u8]) -> Result<(), Errno>;
+    /// Sends the request on to the next handler; what is empty is as received.
+    fn next_send(&self, method: &[u8], target: &[u8], fields: &[u8]) -> Result<(), Errno>;
+    /// The head of its response: the status in four bytes, and a field block.
+    fn next_head(&self) -> Result<Vec<u8>, Errno>;
+    /// Reads bytes of its response; 0 at the end.
+    fn next_read(&self, into: &mut [u8]) -> Result<usize, Errno>;
+    /// The trailer fields of its response, as a field block.
+    fn next_trailers(&self) -> Result<Vec<u8>, Errno>;
+    /// Sends the rest of its response as the body of this one.
+    fn next_forward(&self) -> Result<(), Errno>;
     /// Whether the client has gone away.
     fn client_gone(&self) -> bool;
     /// Breaks a response off that has begun, once the handler has returned.

@@ -53,6 +53,13 @@ pub(crate) fn visit(map: &HeaderMap, visit: &mut dyn FnMut(&[u8], &[u8])) {
     }
 }
 
+/// The block of a map.
+pub(crate) fn to_block(map: &HeaderMap) -> Vec<u8> {
+    let mut block = FieldBlock::new();
+    visit(map, &mut |name, value| block.push(name, value));
+    block.finish().to_vec()
+}
+
 /// A map of these fields. What the `http` crate cannot represent is left out.
 pub(crate) fn to_map<'a>(list: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> HeaderMap {
     let mut map = HeaderMap::new();

@@ -17,12 +17,39 @@
 //! assert_eq!(response.text(), "Hello, Ann!\n");
 //! ```
 //!
-//! A handler is a library crate with `crate-type = ["cdylib"]`, built for `wasm32-wasip1`; `wasmux new` makes one and
-//! `wasmux build` builds it. (With `"rlib"` besides, Cargo leaves link-time optimisation out, and the module is a
+//! A handler is a library crate with `crate-type = ["cdylib"]`, built for `wasm32-wasip1` (see below for others);
+//! `wasmux new` makes one and `wasmux build` builds it. (With `"rlib"` besides, Cargo leaves link-time optimisation out, and the module is a
 //! quarter larger; unit tests do not need it.)
 //!
 //! The host calls the handler once for each request. By default every request gets memory that no other request has
 //! touched, so a `static` lasts as long as the request; `isolation` in routes.toml changes that.
+//!
+//! # Other hosts
+//!
+//! The same source built for `wasm32-wasip2`, which is what `wasmux build --component` does, is a standard component that
+//! exports `wasi:http/incoming-handler` 0.2. Every host of such components runs it, wasmux among them, for example
+//! `wasmtime serve -Scli hello.wasm`. Three things are different there.
+//!
+//! *Routes.* The standard interface has no word for the pattern that matched. So a component brings its routes along: a
+//! [`ServeMux`] with them is in front of the handler and answers what matches none (404, 405), and
+//! [`Request::path_value`] and [`Request::pattern`] work as ever. They are those of
+//!
+//! 1. the environment variable `WASMUX_ROUTES` of the running component, one pattern a line; if there is none,
+//! 2. the variable `WASMUX_ROUTES_NAME` of the build, for the package `name`, in capitals and with `_` for all that is
+//!    no letter or digit. `wasmux build --component` sets it to the patterns in routes.toml that name the crate.
+//!
+//! Without routes, or with an empty `WASMUX_ROUTES`, the handler gets every request, and there are no path values.
+//!
+//! *What the interface does not tell.* [`Request::remote_addr`], [`local_addr`](Request::local_addr) and
+//! [`client_subject`](Request::client_subject) are empty, [`protocol`](Request::protocol) is always `HTTP/1.1`,
+//! [`deadline`](Request::deadline) is the end of the year 9999, and [`request_id`](Request::request_id) is that of the
+//! `X-Request-Id` header or else random. `Transfer-Encoding` is hidden; an undeclared length counts as 0 for the methods
+//! that hardly ever have a body. The body can be read all the same.
+//!
+//! *What the interface cannot do.* Interim responses and the host's own headers (`Connection` and others of the connection) are
+//! left out. [`Request::client_gone`] only knows of it when the response is streaming. A [`timeout_handler`] is in time
+//! while the handler reads the request's body; otherwise it answers when the handler has returned. Log lines of the
+//! levels error and warn go to standard error, info to standard output, others nowhere.
 //!
 //! # From net/http
 //!
@@ -43,6 +70,7 @@
 //! | `r.Cookies`, `ParseCookie`, `ParseSetCookie`, `SetCookie` | [`Request::cookies`], [`Cookie::parse`], [`Cookie::parse_set_cookie`], [`ResponseWriter::set_cookie`] |
 //! | `http.Error`, `NotFound`, `Redirect`, `StripPrefix` | [`error()`], [`not_found`], [`redirect`], [`strip_prefix`] |
 //! | `http.ServeContent` | [`serve_content`] |
+//! | `next.ServeHTTP(w, r)` in middleware | [`next()`], [`NextRequest`] |
 //! | `http.TimeoutHandler`, `MaxBytesHandler` | [`timeout_handler`], [`max_bytes_handler`] |
 //! | `http.CrossOriginProtection` | [`CrossOriginProtection`] |
 //! | `r.TLS.PeerCertificates[0].Subject` | [`Request::client_subject`] |
@@ -73,10 +101,13 @@ mod media_type;
 mod multipart;
 mod multipart_form;
 mod mux;
+mod next;
 #[cfg(not(target_family = "wasm"))]
 mod recorder;
 mod request;
 mod response;
+#[cfg(any(test, all(target_family = "wasm", target_env = "p2")))]
+mod routes;
 mod sniff;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
@@ -95,6 +126,7 @@ pub use log;
 pub use multipart::{Multipart, Part};
 pub use multipart_form::{FormFile, MultipartForm};
 pub use mux::{PatternError, ServeMux};
+pub use next::{NextRequest, NextResponse, next};
 #[cfg(not(target_family = "wasm"))]
 pub use recorder::Recorder;
 pub use request::Request;
@@ -107,8 +139,8 @@ pub use values::Values;
 
 /// Makes a function the handler of this module; net/http's `http.HandleFunc`.
 ///
-/// The function stays what it is, so tests can call it. For WebAssembly, the export `serve_http` is added, which the
-/// host calls for each request; a module has one.
+/// The function stays what it is, so tests can call it. For WebAssembly, the export is added that the host calls for each
+/// request: `serve_http`, or in a component `wasi:http/incoming-handler`. A module has one.
 ///
 /// ```
 /// # use wasmux_sdk::{Request, ResponseWriter, Result};
@@ -139,11 +171,8 @@ pub use wasmux_sdk_macros::handler;
 /// For the code that `#[handler]` makes.
 #[doc(hidden)]
 pub mod __private {
-    /// Handles the request that the host has called for.
     #[cfg(target_family = "wasm")]
-    pub fn serve(handler: fn(&mut crate::ResponseWriter, &mut crate::Request) -> crate::Result<()>) {
-        crate::sys::run_constructors();
-        crate::logger::install();
-        crate::exchange::run(&handler, &crate::sys::Host);
-    }
+    pub use crate::sys::serve;
+    #[cfg(all(target_family = "wasm", target_env = "p2"))]
+    pub use wasip2;
 }

@@ -9,10 +9,11 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use wasmux_abi::{Errno, RESPOND_BYTES_MAX};
 
 use crate::{
-    Handler, TestRequest,
+    Error, Handler, Request, ResponseWriter, TestRequest,
     buffer::Buffer,
     exchange::{self, Exchange, HEAD_INLINE_BYTES},
     fields,
+    test_request::NextHandler,
 };
 
 /// A recorded response; net/http's `httptest.ResponseRecorder`.
@@ -149,6 +150,8 @@ pub(crate) struct Script {
     pub(crate) trailers: Vec<u8>,
     /// The client leaves when it has got this many bytes of the body.
     pub(crate) gone_after: Option<usize>,
+    /// The handler behind, and the request that it gets if nothing is changed.
+    pub(crate) next: Option<(NextHandler, TestRequest)>,
 }
 
 /// The host's side of one exchange.
@@ -163,6 +166,16 @@ struct State {
     interim: Vec<(StatusCode, HeaderMap)>,
     flushes: Vec<usize>,
     is_broken_off: bool,
+    /// The request body went to the next handler.
+    is_sent_on: bool,
+    reply: Option<Reply>,
+}
+
+/// The response of the handler behind.
+struct Reply {
+    recorded: Recorder,
+    /// Bytes of its body that were read.
+    read: usize,
 }
 
 struct Head {
@@ -240,6 +253,15 @@ impl State {
     }
 }
 
+/// A handler that is known as one only.
+struct NextRef<'h>(&'h dyn Handler);
+
+impl Handler for NextRef<'_> {
+    fn serve_http(&self, w: &mut ResponseWriter, r: &mut Request) -> Result<(), Error> {
+        self.0.serve_http(w, r)
+    }
+}
+
 /// A handle on the [`State`]; request and writer have one each.
 #[derive(Clone)]
 pub(crate) struct Tape(Rc<RefCell<State>>);
@@ -251,6 +273,9 @@ impl Exchange for Tape {
 
     fn request_read(&self, into: &mut [u8]) -> Result<usize, Errno> {
         let state = &mut *self.0.borrow_mut();
+        if state.is_sent_on {
+            return Err(Errno::State);
+        }
         let Some(chunk) = state.script.chunks.front_mut() else {
             state.is_read = state.script.body_error.is_none();
             return state.script.body_error.map_or(Ok(0), Err);
@@ -345,6 +370,63 @@ impl Exchange for Tape {
         }
         state.trailers = fields::parse(block);
         Ok(())
+    }
+
+    fn next_send(&self, method: &[u8], target: &[u8], block: &[u8]) -> Result<(), Errno> {
+        let (handler, script) = {
+            let state = &mut *self.0.borrow_mut();
+            let Some((handler, request)) = state.script.next.take() else { return Err(Errno::State) };
+            if state.response.is_some() {
+                return Err(Errno::State);
+            }
+            state.is_sent_on = true;
+            let pairs = wasmux_abi::fields(block).map_err(|_| Errno::Invalid)?;
+            let headers = pairs.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            let chunks = std::mem::take(&mut state.script.chunks);
+            (handler, request.sent_on(method, target, Some(headers).filter(|_| !block.is_empty()), chunks))
+        };
+        let tape = Self(Rc::new(RefCell::new(State { script, ..State::default() })));
+        exchange::run(&NextRef(&*handler.0), &tape);
+        let recorded = std::mem::take(&mut *tape.0.borrow_mut()).into_recorder();
+        self.0.borrow_mut().reply = Some(Reply { recorded, read: 0 });
+        Ok(())
+    }
+
+    fn next_head(&self) -> Result<Vec<u8>, Errno> {
+        let state = self.0.borrow();
+        let recorded = &state.reply.as_ref().ok_or(Errno::State)?.recorded;
+        let mut head = u32::from(recorded.status.as_u16()).to_le_bytes().to_vec();
+        head.extend(fields::to_block(&recorded.headers));
+        Ok(head)
+    }
+
+    fn next_read(&self, into: &mut [u8]) -> Result<usize, Errno> {
+        let state = &mut *self.0.borrow_mut();
+        let reply = state.reply.as_mut().ok_or(Errno::State)?;
+        let left = &reply.recorded.body[reply.read..];
+        if left.is_empty() && reply.recorded.is_broken_off {
+            return Err(Errno::Broken);
+        }
+        let count = left.len().min(into.len());
+        into[..count].copy_from_slice(&left[..count]);
+        reply.read += count;
+        Ok(count)
+    }
+
+    fn next_trailers(&self) -> Result<Vec<u8>, Errno> {
+        let state = self.0.borrow();
+        let reply = state.reply.as_ref().ok_or(Errno::State)?;
+        Ok(fields::to_block(&reply.recorded.trailers))
+    }
+
+    fn next_forward(&self) -> Result<(), Errno> {
+        let state = &mut *self.0.borrow_mut();
+        let Reply { recorded, read } = state.reply.take().ok_or(Errno::State)?;
+        state.write(&recorded.body[read..])?;
+        if !recorded.trailers.is_empty() {
+            (state.trailers, state.is_ended) = (recorded.trailers, true);
+        }
+        if recorded.is_broken_off { Err(Errno::Broken) } else { Ok(()) }
     }
 
     fn client_gone(&self) -> bool {

@@ -133,6 +133,16 @@ impl Request {
         std::mem::replace(&mut self.rewritten_path, path)
     }
 
+    /// The target with the path that the handler is shown, if that is not the one that was sent.
+    pub(crate) fn rewritten_target(&self) -> Option<String> {
+        let mut target = self.rewritten_path.clone()?;
+        if let Some(query) = self.view().query() {
+            target.push('?');
+            target.push_str(text(query));
+        }
+        Some(target)
+    }
+
     /// The query as sent, without the `?`; `URL.RawQuery`. Empty when there is none.
     #[must_use]
     pub fn raw_query(&self) -> &str {

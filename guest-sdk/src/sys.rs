@@ -1,7 +1,8 @@
-//! The boundary to the host, and every `unsafe` of this crate.
+//! The boundary to the host, one file for each kind of host, and every `unsafe` of this crate.
 //!
-//! Owns the imports of ABI.md sections 4 and 5, and [`Bytes`], an array that is not zeroed first. Everything that
-//! leaves this file is safe to call with any arguments.
+//! The target chooses: a core module for wasmux (`wasm32-wasip1`) or a standard component (`wasm32-wasip2`). Both files
+//! offer the same names, and nothing else knows which it is. Owns [`Bytes`] besides, an array that is not zeroed first.
+//! Everything that leaves this module is safe to call with any arguments.
 #![expect(
     unsafe_code,
     reason = "calling imported functions and using uninitialised memory have no safe form"
@@ -46,181 +47,19 @@ impl<const N: usize> Bytes<N> {
     }
 }
 
-#[cfg(target_family = "wasm")]
-pub(crate) use guest::{Host, log, log_enabled, run_constructors};
+#[cfg(all(target_family = "wasm", not(target_env = "p2")))]
+mod serve_http;
+#[cfg(all(target_family = "wasm", not(target_env = "p2")))]
+pub use serve_http::serve;
+#[cfg(all(target_family = "wasm", not(target_env = "p2")))]
+pub(crate) use serve_http::{Host, log, log_enabled};
 
-#[cfg(target_family = "wasm")]
-mod guest {
-    use super::Bytes;
-    use crate::{
-        buffer::Buffer,
-        exchange::{Exchange, HEAD_INLINE_BYTES},
-    };
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-    use wasmux_abi::Errno;
+#[cfg(all(target_family = "wasm", target_env = "p2"))]
+mod incoming_handler;
+#[cfg(all(target_family = "wasm", target_env = "p2"))]
+pub use incoming_handler::serve;
+#[cfg(all(target_family = "wasm", target_env = "p2"))]
+pub(crate) use incoming_handler::{Host, log, log_enabled};
 
-    /// Reads what the host writes to `(pointer, length)` and answers with the size it has or needs.
-    type Fill = unsafe extern "C" fn(*mut u8, usize) -> i32;
-
-    #[link(wasm_import_module = "wasmux:http/1")]
-    unsafe extern "C" {
-        fn request_head(buf: *mut u8, len: usize) -> i32;
-        fn request_read(buf: *mut u8, len: usize) -> i32;
-        fn request_trailers(buf: *mut u8, len: usize) -> i32;
-        fn respond(
-            status: i32,
-            fields: *const u8,
-            fields_len: usize,
-            body: *const u8,
-            body_len: usize,
-        ) -> i32;
-        fn response_timeout(
-            ms: u32,
-            status: i32,
-            fields: *const u8,
-            fields_len: usize,
-            body: *const u8,
-            body_len: usize,
-        ) -> i32;
-        fn response_interim(status: i32, fields: *const u8, fields_len: usize) -> i32;
-        fn response_start(status: i32, fields: *const u8, fields_len: usize) -> i32;
-        fn response_write(buf: *const u8, len: usize) -> i32;
-        safe fn response_flush() -> i32;
-        fn response_trailers(fields: *const u8, fields_len: usize) -> i32;
-        safe fn response_abort();
-        safe fn client_gone() -> i32;
-    }
-
-    mod log_imports {
-        #[link(wasm_import_module = "wasmux:log/1")]
-        unsafe extern "C" {
-            pub(super) fn log(level: i32, ptr: *const u8, len: usize);
-            pub(super) safe fn enabled(level: i32) -> i32;
-        }
-    }
-
-    /// The host that called this guest. There is one, so the handle has no content.
-    #[derive(Clone)]
-    pub(crate) struct Host;
-
-    impl Exchange for Host {
-        fn request_head(&self, into: &mut Buffer<HEAD_INLINE_BYTES>) {
-            fill_bytes(into.inline(), request_head).unwrap_or_else(|size| {
-                *into.spill() = fill_vec(size, request_head);
-            });
-        }
-
-        fn request_read(&self, into: &mut [u8]) -> Result<usize, Errno> {
-            // SAFETY: pointer and length describe `into`, which the host writes to during the call only.
-            check(unsafe { request_read(into.as_mut_ptr(), into.len()) })
-        }
-
-        fn request_trailers(&self) -> Result<Vec<u8>, Errno> {
-            // SAFETY: with length 0 the host writes nothing; the pointer is not null only for neatness.
-            let size = check(unsafe { request_trailers([].as_mut_ptr(), 0) })?;
-            Ok(fill_vec(size, request_trailers))
-        }
-
-        fn respond(&self, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno> {
-            let (fields_len, body_len) = (fields.len(), body.len());
-            // SAFETY: both pairs describe slices, which the host reads during the call only.
-            done(unsafe { respond(status.into(), fields.as_ptr(), fields_len, body.as_ptr(), body_len) })
-        }
-
-        fn response_timeout(&self, ms: u32, status: u16, fields: &[u8], body: &[u8]) -> Result<(), Errno> {
-            let (block, status) = (fields.as_ptr(), status.into());
-            // SAFETY: both pairs describe slices, which the host reads during the call only.
-            done(unsafe { response_timeout(ms, status, block, fields.len(), body.as_ptr(), body.len()) })
-        }
-
-        fn response_interim(&self, status: u16, fields: &[u8]) -> Result<(), Errno> {
-            // SAFETY: the pair describes `fields`, which the host reads during the call only.
-            done(unsafe { response_interim(status.into(), fields.as_ptr(), fields.len()) })
-        }
-
-        fn response_start(&self, status: u16, fields: &[u8]) -> Result<(), Errno> {
-            // SAFETY: as above.
-            done(unsafe { response_start(status.into(), fields.as_ptr(), fields.len()) })
-        }
-
-        fn response_write(&self, data: &[u8]) -> Result<(), Errno> {
-            // SAFETY: as above, for `data`.
-            done(unsafe { response_write(data.as_ptr(), data.len()) })
-        }
-
-        fn response_flush(&self) -> Result<(), Errno> {
-            done(response_flush())
-        }
-
-        fn response_trailers(&self, fields: &[u8]) -> Result<(), Errno> {
-            // SAFETY: as above, for `fields`.
-            done(unsafe { response_trailers(fields.as_ptr(), fields.len()) })
-        }
-
-        fn client_gone(&self) -> bool {
-            client_gone() > 0
-        }
-
-        fn break_off(&self) {
-            response_abort();
-        }
-    }
-
-    /// Fills `into` from the host, or says how much room is needed.
-    fn fill_bytes<const N: usize>(into: &mut Bytes<N>, fill: Fill) -> Result<(), usize> {
-        // SAFETY: pointer and length describe the whole array, which the host writes to during the call only.
-        let size = usize::try_from(unsafe { fill(into.bytes.as_mut_ptr().cast(), N) }).unwrap_or(0);
-        if size > N {
-            return Err(size);
-        }
-        into.len = size; // The host has written exactly `size` bytes when they fit (ABI.md, request_head).
-        Ok(())
-    }
-
-    /// A vector of `size` bytes from the host.
-    fn fill_vec(size: usize, fill: Fill) -> Vec<u8> {
-        let mut bytes = Vec::<u8>::with_capacity(size);
-        // SAFETY: pointer and length describe the vector's own room.
-        let filled = usize::try_from(unsafe { fill(bytes.as_mut_ptr(), size) }).unwrap_or(0);
-        if filled <= size {
-            // SAFETY: the host has written exactly `filled` bytes, and the capacity is at least `size`.
-            unsafe { bytes.set_len(filled) };
-        }
-        bytes
-    }
-
-    /// Runs the static constructors of C code that is linked into the guest, before its first request.
-    ///
-    /// The linker does so before, and its counterpart after, *each* call of an export, unless it finds them called by
-    /// the program: right for a command, wrong for a module that is called again and again.
-    pub(crate) fn run_constructors() {
-        static DONE: AtomicBool = AtomicBool::new(false);
-        unsafe extern "C" {
-            fn __wasm_call_ctors();
-        }
-        if !DONE.swap(true, Relaxed) {
-            // SAFETY: the linker makes this function; it is called once, before anything that relies on it.
-            unsafe { __wasm_call_ctors() }
-        }
-    }
-
-    fn check(code: i32) -> Result<usize, Errno> {
-        // "Any other negative value is a failure" (ABI.md section 6): a newer host may have more of them.
-        usize::try_from(code).map_err(|_| Errno::from_code(code).unwrap_or(Errno::State))
-    }
-
-    fn done(code: i32) -> Result<(), Errno> {
-        check(code).map(drop)
-    }
-
-    /// Whether the host would write a log line of this level.
-    pub(crate) fn log_enabled(level: i32) -> bool {
-        log_imports::enabled(level) > 0
-    }
-
-    /// Gives the host a log line.
-    pub(crate) fn log(level: i32, text: &str) {
-        // SAFETY: the pair describes `text`, which the host reads during the call only.
-        unsafe { log_imports::log(level, text.as_ptr(), text.len()) }
-    }
-}
+#[cfg(any(test, all(target_family = "wasm", target_env = "p2")))]
+mod incoming_head;

@@ -1,7 +1,9 @@
 //! [`TestRequest`]: builds requests for the [`Recorder`](crate::Recorder).
 
 use std::{
+    collections::VecDeque,
     fmt::Write as _,
+    rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -9,7 +11,7 @@ use http::Method;
 use wasmux_abi::{Errno, FieldsWriter, Head, fields_size};
 use wasmux_mux::{Found, Mux};
 
-use crate::{Request, recorder::Script};
+use crate::{Handler, Request, recorder::Script};
 
 type Field = (Vec<u8>, Vec<u8>);
 
@@ -44,6 +46,17 @@ pub struct TestRequest {
     body_error: Option<Errno>,
     trailers: Vec<Field>,
     gone_after: Option<usize>,
+    next: Option<NextHandler>,
+}
+
+/// The handler behind the one that is tested.
+#[derive(Clone)]
+pub(crate) struct NextHandler(pub(crate) Rc<dyn Handler>);
+
+impl std::fmt::Debug for NextHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NextHandler")
+    }
 }
 
 macro_rules! methods {
@@ -81,6 +94,7 @@ impl Request {
             body_error: None,
             trailers: Vec::new(),
             gone_after: None,
+            next: None,
         }
     }
 }
@@ -236,11 +250,42 @@ impl TestRequest {
         self
     }
 
+    /// The handler behind the one that is tested, for one that calls [`next`](crate::next).
+    #[must_use]
+    pub fn next(mut self, handler: impl Handler + 'static) -> Self {
+        self.next = Some(NextHandler(Rc::new(handler)));
+        self
+    }
+
+    /// What the handler behind gets when the tested one sends this on, with what is left of the body.
+    pub(crate) fn sent_on(
+        mut self,
+        method: &[u8],
+        target: &[u8],
+        headers: Option<Vec<Field>>,
+        chunks: VecDeque<Vec<u8>>,
+    ) -> Script {
+        if !method.is_empty() {
+            self.method = String::from_utf8_lossy(method).into_owned();
+        }
+        if !target.is_empty() {
+            self.target = String::from_utf8_lossy(target).into_owned();
+        }
+        self.headers = headers.unwrap_or(self.headers);
+        self.next = None;
+        Script { chunks, ..self.script() }
+    }
+
     pub(crate) fn into_script(mut self) -> Script {
         self.path_values.append(&mut self.matched_values());
+        self.script()
+    }
+
+    fn script(self) -> Script {
         Script {
             head: self.encode_head(),
             is_head_request: self.method == "HEAD",
+            next: self.next.clone().map(|next| (next, self.clone())),
             chunks: self.chunks.into_iter().filter(|chunk| !chunk.is_empty()).collect(),
             body_error: self.body_error,
             trailers: encode_fields(&self.trailers),

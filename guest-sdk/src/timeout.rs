@@ -2,7 +2,7 @@
 //!
 //! A guest has one thread and cannot interrupt itself. So the answer for the case that time runs out is given to the
 //! host beforehand (ABI.md, `response_timeout`), which ends the guest with it. Where nobody interrupts, as under
-//! `cargo test`, the time is looked at when the handler has returned.
+//! `cargo test` and in components, the time is looked at when the handler has returned.
 
 use std::{
     io::Write,
@@ -21,8 +21,8 @@ const DEFAULT_MESSAGE: &str = "<html><head><title>Timeout</title></head><body><h
 /// The whole reply is kept in the guest's memory until the handler has returned, and sent then: flushing does nothing,
 /// interim responses are left out. When `limit` is over before that, the client gets `503` with `message`, or a short
 /// HTML page when it is empty, and the headers that `w` had when the handler was called. The host ends the guest then,
-/// in the middle of a computation or of a wait; under `cargo test` the handler runs to its end, and its reply is
-/// dropped. [`Request::deadline`] tells the handler how long it has.
+/// in the middle of a computation or of a wait; under `cargo test`, and in a component unless it waits for the request's
+/// body, the handler runs to its end, and its reply is dropped. [`Request::deadline`] tells the handler how long it has.
 ///
 /// Limits may be nested; the first one that is over answers. The handler's own `timeout` in routes.toml holds besides,
 /// and answers `504`. An error of the handler is passed on, unless it comes too late.

@@ -1,4 +1,4 @@
-//! Builds handler crates into modules with cargo, and sees to it that cargo can.
+//! Builds handler crates with cargo, into modules or components, and sees to it that cargo can.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// The target of `serve_http` guests.
-pub const TARGET: &str = "wasm32-wasip1";
+/// What a crate is built into, by the name of the Rust target for it.
+const MODULE: &str = "wasm32-wasip1";
+const COMPONENT: &str = "wasm32-wasip2";
 
 /// The profile guests are built with; a workspace may define its own under this name.
 const PROFILE: &str = "guest";
@@ -26,16 +27,20 @@ const PROFILE_SETTINGS: [&str; 6] = [
 ];
 
 /// 256 KiB of stack instead of Rust's 1 MiB: memory that guests have is memory that is reset for every request.
-/// Whoever needs more says so with cargo's own variable, which then replaces this.
-const STACK: &str = "target.wasm32-wasip1.rustflags=[\"-Clink-arg=-zstack-size=262144\"]";
-const RUSTFLAGS_VARIABLES: [&str; 3] =
-    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS"];
+/// Whoever needs more says so with one of cargo's own variables, which then replaces this.
+const STACK: &str = "rustflags=[\"-Clink-arg=-zstack-size=262144\"]";
+const RUSTFLAGS_VARIABLES: [&str; 2] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
 /// Why a crate could not be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BuildError {
     /// rustc has no standard library for the target and rustup could not add it.
-    TargetMissing(String),
+    TargetMissing {
+        /// The target.
+        target: &'static str,
+        /// Why it could not be added.
+        why: String,
+    },
     /// cargo or rustc could not be started, or does not understand the folder.
     Cargo(String),
     /// The crate does not compile; cargo has said why on standard error.
@@ -47,10 +52,10 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TargetMissing(why) => write!(
+            Self::TargetMissing { target, why } => write!(
                 f,
-                "the Rust target {TARGET} is not installed and could not be added: {why}; run `rustup target add \
-                 {TARGET}`, or install your distribution's package with Rust's standard library for {TARGET}"
+                "the Rust target {target} is not installed and could not be added: {why}; run `rustup target add \
+                 {target}`, or install your distribution's package with Rust's standard library for {target}"
             ),
             Self::Cargo(why) => f.write_str(why),
             Self::Compile => f.write_str("the crate does not compile; the compiler's messages are above"),
@@ -63,21 +68,38 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {}
 
-/// Builds crates, those of one workspace in one run of cargo. Progress and compiler messages go to standard error.
+/// Where a crate's binary is, or why there is none.
+pub type Built = Result<PathBuf, BuildError>;
+
+/// Builds crates into modules, those of one workspace in one run of cargo. Progress and compiler messages go to standard
+/// error.
 #[must_use]
-pub fn build(folders: &[PathBuf]) -> Vec<(PathBuf, Result<PathBuf, BuildError>)> {
+pub fn build(folders: &[PathBuf]) -> Vec<(PathBuf, Built)> {
+    build_for(MODULE, folders.iter().map(|folder| (folder.as_path(), "")))
+}
+
+/// Builds crates into components, each with the patterns of its routes, one a line. Otherwise as [`build`].
+#[must_use]
+pub fn build_components(crates: &BTreeMap<PathBuf, String>) -> Vec<(PathBuf, Built)> {
+    build_for(COMPONENT, crates.iter().map(|(folder, routes)| (folder.as_path(), routes.as_str())))
+}
+
+fn build_for<'a>(
+    target: &'static str,
+    crates: impl Iterator<Item = (&'a Path, &'a str)>,
+) -> Vec<(PathBuf, Built)> {
     let mut results = Vec::new();
     let mut workspaces = BTreeMap::<PathBuf, Vec<Package>>::new();
-    for folder in folders {
-        match Package::find(folder) {
+    for (folder, routes) in crates {
+        match Package::find(folder, routes) {
             Ok(package) => workspaces.entry(package.workspace.clone()).or_default().push(package),
-            Err(error) => results.push((folder.clone(), Err(error))),
+            Err(error) => results.push((folder.to_owned(), Err(error))),
         }
     }
     for (workspace, packages) in workspaces {
-        let built = ensure_target(&workspace).and_then(|()| run_cargo(&workspace, &packages));
+        let ran = ensure_target(target, &workspace).and_then(|()| run_cargo(target, &workspace, &packages));
         for package in packages {
-            let result = built.clone().and_then(|built| built.module_of(&package));
+            let result = ran.clone().and_then(|ran| ran.binary_of(&package));
             results.push((package.folder, result));
         }
     }
@@ -91,10 +113,11 @@ struct Package {
     manifest: PathBuf,
     name: String,
     workspace: PathBuf,
+    routes: String,
 }
 
 impl Package {
-    fn find(folder: &Path) -> Result<Self, BuildError> {
+    fn find(folder: &Path, routes: &str) -> Result<Self, BuildError> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
             let message = format!(
@@ -116,7 +139,14 @@ impl Package {
         let name =
             name.ok_or_else(|| BuildError::Cargo(format!("{} holds no package", manifest.display())))?;
         let manifest = wanted.unwrap_or(manifest);
-        Ok(Self { folder: folder.to_owned(), manifest, name: name.to_owned(), workspace })
+        let (name, routes) = (name.to_owned(), routes.to_owned());
+        Ok(Self { folder: folder.to_owned(), manifest, name, workspace, routes })
+    }
+
+    /// The variable in which `#[handler]` looks for its routes.
+    fn routes_variable(&self) -> String {
+        let name = self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        format!("WASMUX_ROUTES_{}", name.to_ascii_uppercase())
     }
 }
 
@@ -135,29 +165,37 @@ fn cargo_metadata(manifest: &Path) -> Result<Value, BuildError> {
 
 /// What one run of cargo left behind.
 #[derive(Clone, Debug)]
-struct Built {
+struct Run {
     success: bool,
-    /// Manifest and module of each crate that has one.
-    modules: Vec<(PathBuf, PathBuf)>,
+    /// Manifest and binary of each crate that has one.
+    binaries: Vec<(PathBuf, PathBuf)>,
 }
 
-impl Built {
-    fn module_of(&self, package: &Package) -> Result<PathBuf, BuildError> {
-        match self.modules.iter().find(|(manifest, _)| *manifest == package.manifest) {
-            Some((_, module)) => Ok(module.clone()),
+impl Run {
+    fn binary_of(&self, package: &Package) -> Built {
+        match self.binaries.iter().find(|(manifest, _)| *manifest == package.manifest) {
+            Some((_, binary)) => Ok(binary.clone()),
             None if self.success => Err(BuildError::NoModule),
             None => Err(BuildError::Compile),
         }
     }
 }
 
-fn run_cargo(workspace: &Path, packages: &[Package]) -> Result<Built, BuildError> {
+fn run_cargo(target: &str, workspace: &Path, packages: &[Package]) -> Result<Run, BuildError> {
     let mut command = Command::new(cargo());
-    command.current_dir(workspace).arg("build").args(["--profile", PROFILE, "--target", TARGET]);
+    command.current_dir(workspace).arg("build").args(["--profile", PROFILE, "--target", target]);
     command.arg("--keep-going").arg("--message-format=json-render-diagnostics");
-    if RUSTFLAGS_VARIABLES.iter().all(|name| std::env::var_os(name).is_none()) {
-        command.args(["--config", STACK]);
+    let own_flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    if [RUSTFLAGS_VARIABLES.as_slice(), &[&own_flags]]
+        .concat()
+        .iter()
+        .all(|name| std::env::var_os(name).is_none())
+    {
+        command.arg("--config").arg(format!("target.{target}.{STACK}"));
     }
+    // Without routes, what whoever runs this has set stays.
+    let routed = packages.iter().filter(|package| !package.routes.is_empty());
+    command.envs(routed.map(|package| (package.routes_variable(), &package.routes)));
     if !defines_profile(workspace) {
         command.args(PROFILE_SETTINGS.iter().flat_map(|setting| ["--config", setting]));
     }
@@ -170,14 +208,15 @@ fn run_cargo(workspace: &Path, packages: &[Package]) -> Result<Built, BuildError
         .stdout
         .split(|&byte| byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let modules = messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {
-        let files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
-        let module =
-            files.map(Path::new).find(|file| file.extension() == Some(OsStr::new("wasm")))?.to_owned();
-        let manifest = Path::new(message["manifest_path"].as_str()?).canonicalize().ok()?;
-        Some((manifest, module))
-    });
-    Ok(Built { success: output.status.success(), modules: modules.collect() })
+    let binaries =
+        messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {
+            let files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
+            let binary =
+                files.map(Path::new).find(|file| file.extension() == Some(OsStr::new("wasm")))?.to_owned();
+            let manifest = Path::new(message["manifest_path"].as_str()?).canonicalize().ok()?;
+            Some((manifest, binary))
+        });
+    Ok(Run { success: output.status.success(), binaries: binaries.collect() })
 }
 
 fn defines_profile(workspace: &Path) -> bool {
@@ -187,29 +226,30 @@ fn defines_profile(workspace: &Path) -> bool {
 }
 
 /// Adds the target when the toolchain that this workspace uses has no standard library for it.
-fn ensure_target(workspace: &Path) -> Result<(), BuildError> {
+fn ensure_target(target: &'static str, workspace: &Path) -> Result<(), BuildError> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let printed = Command::new(rustc)
         .current_dir(workspace)
-        .args(["--print", "target-libdir", "--target", TARGET])
+        .args(["--print", "target-libdir", "--target", target])
         .output();
     let printed = printed.map_err(|error| BuildError::Cargo(format!("cannot start rustc: {error}")))?;
     let libdir = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
     if printed.status.success() && libdir.is_dir() {
         return Ok(());
     }
-    let notice = format!("wasmux: the Rust target {TARGET} is missing; running `rustup target add {TARGET}`");
+    let notice = format!("wasmux: the Rust target {target} is missing; running `rustup target add {target}`");
     let _ = writeln!(std::io::stderr(), "{notice}");
     let rustup = Command::new("rustup")
         .current_dir(workspace)
-        .args(["target", "add", TARGET])
+        .args(["target", "add", target])
         .stdout(Stdio::null())
         .status();
-    match rustup {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(BuildError::TargetMissing(format!("rustup ended with {status}"))),
-        Err(error) => Err(BuildError::TargetMissing(format!("rustup could not be started: {error}"))),
-    }
+    let why = match rustup {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => format!("rustup ended with {status}"),
+        Err(error) => format!("rustup could not be started: {error}"),
+    };
+    Err(BuildError::TargetMissing { target, why })
 }
 
 /// The cargo that runs us, if one does: `cargo run` and `cargo test` name themselves.

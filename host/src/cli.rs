@@ -61,7 +61,8 @@ With --json: an array of {\"file\", \"line\", \"kind\", \"message\"}. Exit code 
     #[command(after_help = "Examples:
   wasmux build                 all handlers of routes.toml that are crates
   wasmux build hello users     two of them
-  wasmux build ./my-handler    a crate, with or without a routes.toml")]
+  wasmux build ./my-handler    a crate, with or without a routes.toml
+  wasmux build --component     as standard components: `wasmtime serve -Scli FILE`")]
     Build(BuildArgs),
     /// Start a project: a crate with a handler, a test, and a routes.toml that serves it
     #[command(after_help = "Example:
@@ -157,6 +158,9 @@ struct BuildArgs {
     /// Handlers of the deployment, or crate folders; all handlers that are crates when left out
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Build standard wasi:http components, for other hosts too; they bring their routes in routes.toml along
+    #[arg(long)]
+    component: bool,
     #[command(flatten)]
     config: ConfigArg,
 }

@@ -124,3 +124,73 @@ manifest = { wasm = "manifest" }
         assert!(text.contains(part), "no {part:?}: {text}");
     }
 }
+
+/// One source, two targets: what other hosts look for is there, and nothing but the standard's interfaces is needed.
+#[test]
+fn components_are_standard() {
+    let components = guests::example_components();
+    assert_eq!(components.len(), std::fs::read_dir(guests::root().join("examples")).unwrap().count());
+    let standard =
+        ["wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:http/", "wasi:io/", "wasi:random/"];
+    for (name, file) in components {
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        let mut depth = 0;
+        for payload in wasmparser::Parser::new(0).parse_all(&std::fs::read(file).unwrap()) {
+            match payload.unwrap() {
+                wasmparser::Payload::Version { .. } => depth += 1,
+                wasmparser::Payload::End(_) => depth -= 1,
+                wasmparser::Payload::ComponentImportSection(section) if depth == 1 => {
+                    imports.extend(section.into_iter().map(|import| import.unwrap().name.name.to_owned()));
+                }
+                wasmparser::Payload::ComponentExportSection(section) if depth == 1 => {
+                    exports.extend(section.into_iter().map(|export| export.unwrap().name.name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        assert!(
+            matches!(&exports[..], [one] if one.starts_with("wasi:http/incoming-handler@0.2.")),
+            "{name}: {exports:?}"
+        );
+        for import in imports {
+            assert!(standard.iter().any(|package| import.starts_with(package)), "{name}: {import}");
+            assert!(import.contains("@0.2."), "{name}: {import}");
+        }
+    }
+}
+
+/// Under `wasmux serve`, as under any other host, a component has the routes it was built with, or is told others.
+#[test]
+fn components_bring_their_routes_along() {
+    let (_, hello) = guests::example_components().iter().find(|(name, _)| name == "hello").unwrap();
+    let routes = format!(
+        r#"
+        [handlers.built]
+        wasm = {hello:?}
+        [handlers.told]
+        wasm = {hello:?}
+        env = {{ WASMUX_ROUTES = "GET /greet/{{name}}\n/also/{{name}}/" }}
+        [handlers.none]
+        wasm = {hello:?}
+        env = {{ WASMUX_ROUTES = "" }}
+        [routes]
+        "/" = "built"
+        "/greet/" = "told"
+        "/also/" = "told"
+        "/none/" = "none"
+        "#
+    );
+    let server = Site::new(&routes).serve();
+    let table = [
+        ("/hello/Ann", 200, "Hello, Ann!\n"),
+        ("/other", 404, "404 page not found\n"),
+        ("/greet/Ann", 200, "Hello, Ann!\n"),
+        ("/also/Ann/x", 200, "Hello, Ann!\n"),
+        ("/greet/", 404, "404 page not found\n"),
+        ("/none/Ann", 200, "Hello, !\n"),
+    ];
+    for (path, status, text) in table {
+        let response = server.get(path);
+        assert_eq!((response.status, response.text().as_str()), (status, text), "{path}");
+    }
+}

@@ -14,15 +14,66 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// What examples are built into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Core modules with `serve_http`, as routes.toml has them.
+    Module,
+    /// Components with `wasi:http/incoming-handler`.
+    Component,
+}
+
 /// Serves the repository's own routes.toml: every example.
-pub(crate) fn serve_examples() -> Server {
-    static BUILT: OnceLock<()> = OnceLock::new();
+pub(crate) fn serve_examples(form: Form) -> Server {
+    static MODULES: OnceLock<()> = OnceLock::new();
+    match form {
+        Form::Module => {
+            MODULES.get_or_init(|| drop(build_examples(&["build"])));
+            let file = root().join("routes.toml");
+            Site::new("").serve_with(&["--config", file.to_str().unwrap()])
+        }
+        Form::Component => {
+            let mut routes = std::fs::read_to_string(root().join("routes.toml")).unwrap();
+            for (name, component) in example_components() {
+                routes = routes.replace(&format!("\"examples/{name}\""), &format!("{component:?}"));
+            }
+            // The one place that is no crate.
+            let folder = root().join("examples");
+            let routes = routes.replace("\"examples\"", &format!("{folder:?}"));
+            Site::new(&routes).serve_with(&["--listen", "127.0.0.1:0"])
+        }
+    }
+}
+
+/// The examples as components, by name.
+pub(crate) fn example_components() -> &'static [(String, PathBuf)] {
+    static BUILT: OnceLock<Vec<(String, PathBuf)>> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let built = finish(wasmux(&root()).arg("build"));
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    });
-    let file = root().join("routes.toml");
-    Site::new("").serve_with(&["--config", file.to_str().unwrap()])
+        let lines = build_examples(&["build", "--component"]);
+        let line = |line: &str| {
+            let (folder, rest) = line.split_once(": ").unwrap();
+            let (file, _size) = rest.rsplit_once(" (").unwrap();
+            (folder.strip_prefix("examples/").unwrap().to_owned(), file.into())
+        };
+        lines.lines().map(line).collect()
+    })
+}
+
+fn build_examples(args: &[&str]) -> String {
+    let built = finish(wasmux(&root()).args(args));
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    String::from_utf8(built.stdout).unwrap()
+}
+
+/// The crate folder of a test guest; who serves it builds it.
+pub(crate) fn guest_folder(name: &str) -> PathBuf {
+    root().join("tests/guests").join(name)
+}
+
+/// The crate folder of the guest `puppet`, built.
+pub(crate) fn puppet_folder() -> PathBuf {
+    drop(puppet_site(""));
+    root().join("tests/guests/puppet")
 }
 
 /// A site of the guest `puppet`, which does what the query tells it, with these lines in `[server]`.

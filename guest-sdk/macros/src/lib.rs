@@ -1,7 +1,8 @@
 //! The `#[handler]` attribute. `wasmux-sdk` re-exports it, and its documentation is there.
 //!
 //! It keeps the function as it is, checks its shape (the types are checked by the compiler, through the function
-//! pointer below), and for WebAssembly adds the export that the host calls.
+//! pointer below), and for WebAssembly adds the export that the host calls: `serve_http` in a core module, and
+//! `wasi:http/incoming-handler` in a component, which is what `target_env = "p2"` stands for.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
@@ -32,18 +33,48 @@ fn expand(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
         fn(&mut ::wasmux_sdk::ResponseWriter, &mut ::wasmux_sdk::Request) -> ::wasmux_sdk::Result<()>
     };
     let typed = quote_spanned! { signature_span(&function.sig) => const HANDLER: #handler_type = #name; };
+    let component = component();
     Ok(quote! {
         const _: () = {
             #typed
-            #[cfg(target_family = "wasm")]
+            #[cfg(all(target_family = "wasm", not(target_env = "p2")))]
             #[unsafe(export_name = "serve_http")]
             extern "C" fn export() {
                 ::wasmux_sdk::__private::serve(HANDLER);
             }
+            #component
             #[cfg(not(target_family = "wasm"))]
             const _: #handler_type = HANDLER; // so that the function counts as used
         };
     })
+}
+
+/// The export of a component. Its routes are in a variable that `wasmux build --component` sets.
+fn component() -> TokenStream {
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let routes = routes_variable(&package);
+    quote! {
+        #[cfg(all(target_family = "wasm", target_env = "p2"))]
+        const _: () = {
+            use ::wasmux_sdk::__private::wasip2;
+            struct Component;
+            impl wasip2::exports::http::incoming_handler::Guest for Component {
+                fn handle(
+                    request: wasip2::http::types::IncomingRequest,
+                    response: wasip2::http::types::ResponseOutparam,
+                ) {
+                    ::wasmux_sdk::__private::serve(HANDLER, ::core::option_env!(#routes), request, response);
+                }
+            }
+            wasip2::http::proxy::export!(Component with_types_in wasip2);
+        };
+    }
+}
+
+/// The variable for one crate of a workspace: `WASMUX_ROUTES_MY_HANDLER`, in the way of cargo's own variables.
+fn routes_variable(package: &str) -> String {
+    let name = package.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    format!("WASMUX_ROUTES_{}", name.to_ascii_uppercase())
 }
 
 /// Refuses what can never become a handler, with a sentence that says what to write instead.
@@ -99,6 +130,8 @@ mod tests {
         let added = expand(TokenStream::new(), item).expect("the right shape").to_string();
         assert!(added.contains("\"serve_http\""), "{added}");
         assert!(added.contains("= greet"), "{added}");
+        assert!(added.contains("incoming_handler :: Guest"), "{added}");
+        assert!(added.contains("\"WASMUX_ROUTES_WASMUX_SDK_MACROS\""), "{added}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use super::{ResponseWriter, head::may_be_trailer};
 use crate::{
     BodyError, Error,
-    exchange::Exchange,
+    exchange::{Exchange, Link},
     fields::{self, FieldBlock},
 };
 
@@ -25,6 +25,18 @@ impl ResponseWriter {
             Err(BodyError::ClientGone) => log::debug!("the client has gone away"),
             Err(error) => self.fail(io::Error::from(error).into()),
         }
+    }
+
+    /// Starts a stream whose body comes from elsewhere, and says from where to send it; `None` if it has to pass here.
+    pub(crate) fn begin_forwarding(&mut self) -> Result<Option<Link>, BodyError> {
+        if self.held.is_some() || !self.buffer.as_slice().is_empty() || !self.trailers.is_empty() {
+            return Ok(None);
+        }
+        let started = self.start(None);
+        self.keep(started)?;
+        // What is declared, the host holds the other handler to.
+        self.written = self.fixed_head().declared_length().unwrap_or(self.written);
+        Ok(Some(self.link.clone()))
     }
 
     /// Ends the response of a handler that returned an error: with that error's status if nothing was sent.

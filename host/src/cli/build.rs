@@ -1,30 +1,38 @@
-//! `wasmux build`: handler crates to modules.
+//! `wasmux build`: handler crates to modules, or to components.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{BuildArgs, OK, PROBLEMS, fail, print, read_config};
 use crate::builder;
-use crate::config::{Config, did_you_mean};
+use crate::config::{Config, RouteTarget, did_you_mean};
 
 pub(super) fn run(args: &BuildArgs) -> ExitCode {
-    let folders = match folders(args) {
-        Ok(folders) => folders,
+    let Crates { folders, config } = match crates(args) {
+        Ok(crates) => crates,
         Err(code) => return code,
     };
     if folders.is_empty() {
         print("nothing to build: no handler is a crate folder");
         return OK;
     }
+    let built = if args.component {
+        let routes = |folder: &PathBuf| config.as_ref().map_or_else(String::new, |it| routes(it, folder));
+        let crates: BTreeMap<_, _> = folders.iter().map(|folder| (folder.clone(), routes(folder))).collect();
+        builder::build_components(&crates)
+    } else {
+        builder::build(&folders)
+    };
     let mut failed = false;
-    for (folder, result) in builder::build(&folders) {
+    for (folder, result) in built {
         match result {
-            Ok(module) => {
-                let size = std::fs::metadata(&module).map_or(0, |file| file.len());
+            Ok(binary) => {
+                let size = std::fs::metadata(&binary).map_or(0, |file| file.len());
                 print(format_args!(
                     "{}: {} ({:.1} KiB)",
                     folder.display(),
-                    module.display(),
+                    binary.display(),
                     size as f64 / 1024.0
                 ));
             }
@@ -37,16 +45,35 @@ pub(super) fn run(args: &BuildArgs) -> ExitCode {
     if failed { ExitCode::from(PROBLEMS) } else { OK }
 }
 
-fn folders(args: &BuildArgs) -> Result<Vec<PathBuf>, ExitCode> {
-    let is_path =
-        |name: &String| name.contains(['/', '.']) || !args.config.config.exists() && Path::new(name).is_dir();
+struct Crates {
+    folders: Vec<PathBuf>,
+    /// The deployment, where it was needed.
+    config: Option<Config>,
+}
+
+fn crates(args: &BuildArgs) -> Result<Crates, ExitCode> {
+    let file = &args.config.config;
+    let is_path = |name: &String| name.contains(['/', '.']) || !file.exists() && Path::new(name).is_dir();
     let (paths, names): (Vec<_>, Vec<_>) = args.names.iter().partition(|name| is_path(name));
     let mut folders: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
-    if args.names.is_empty() || !names.is_empty() {
-        let config = read_config(&args.config.config)?;
-        folders.extend(named(&config, &names)?);
+    let is_named = args.names.is_empty() || !names.is_empty();
+    // A component of a crate folder gets its routes from a deployment, but needs none.
+    let config = if is_named || args.component && file.exists() { Some(read_config(file)?) } else { None };
+    if let Some(config) = config.as_ref().filter(|_| is_named) {
+        folders.extend(named(config, &names)?);
     }
-    Ok(folders)
+    Ok(Crates { folders, config })
+}
+
+/// The patterns that lead to this crate, whichever of its handlers they name, one a line.
+fn routes(config: &Config, folder: &Path) -> String {
+    let wanted = folder.canonicalize().ok();
+    let is_it = |target: &Option<RouteTarget>| match target {
+        Some(RouteTarget::Handler(index)) => config.handlers[*index].wasm.canonicalize().ok() == wanted,
+        _ => false,
+    };
+    let routes = config.tables.iter().flat_map(|table| &table.routes).filter(|route| is_it(&route.target));
+    routes.map(|route| format!("{}\n", route.pattern)).collect()
 }
 
 fn named(config: &Config, names: &[&String]) -> Result<Vec<PathBuf>, ExitCode> {

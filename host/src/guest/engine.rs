@@ -171,7 +171,8 @@ fn config(instances: u32, concurrent: bool) -> Config {
         .memory_reservation(MEMORY_BYTES_CEILING)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What joins the components inside a component is compiled to modules with the memories of both sides.
+        .wasm_multi_memory(true)
         .concurrency_support(concurrent);
     config
 }
