@@ -164,8 +164,8 @@ fn responses_must_keep_their_promises() {
     for (length, written) in [(3, 2), (3, 4), (0, 1), (5, 0)] {
         for target in targets(&format!("do=declare&length={length}&n={written}")) {
             let response = server.get(&target);
-            // On a slow machine the head may have left before the fault is there.
-            assert!(response.status == 500 || !response.complete, "{target}: {response:?}");
+            // On a slow machine the head may have left before the fault is there; without a body that is all of it.
+            assert!(response.status == 500 || !response.complete || length == 0, "{target}: {response:?}");
             faults += 1;
             let lines = server.log.wait_for_many("its body is not as long as its Content-Length", faults);
             assert!(lines[faults - 1].contains("reason=\"bad-response\""), "{lines:?}");
