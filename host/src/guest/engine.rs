@@ -5,6 +5,7 @@
 //! everything a guest can import is in these linkers; what is not there is refused at load.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -61,6 +62,24 @@ pub(super) struct Lane {
     pub(super) permits: Arc<Semaphore>,
     /// Where warm instances wait, which may have to make room.
     warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
+    /// Requests that wait for a place.
+    waiting: AtomicU32,
+}
+
+/// Counts one that waits, as long as it is there.
+pub(super) struct Waiting<'c>(&'c AtomicU32);
+
+impl<'c> Waiting<'c> {
+    pub(super) fn new(count: &'c AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl GuestEngine {
@@ -126,7 +145,7 @@ impl Lane {
         }
         start_epoch_clock(engine.weak())?;
         let permits = Arc::new(Semaphore::new(instances as usize));
-        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()) })
+        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })
     }
 
     /// Lets these warm instances be asked to make room.
@@ -135,6 +154,19 @@ impl Lane {
         all.retain(|warm| warm.strong_count() > 0);
         let warm: Weak<W> = Arc::downgrade(warm);
         all.push(warm);
+    }
+
+    /// Announces a request that waits for a place, before it looks for warm instances that could make room.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        Waiting::new(&self.waiting)
+    }
+
+    /// Ends a warm instance if more than `own` requests wait for a place: others than those of its own handler. To be
+    /// called when one has become idle, since who began to wait before that has not seen it.
+    pub(super) fn make_room(&self, own: u32) {
+        if self.waiting.load(Ordering::SeqCst) > own {
+            self.evict();
+        }
     }
 
     /// Ends one warm instance that waits for a request; says whether there was one.

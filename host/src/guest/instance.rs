@@ -186,14 +186,20 @@ impl Guest {
         Ok(())
     }
 
+    /// A new instance, or a warm one if there is one first.
     async fn start(&self) -> Result<Live, Error> {
-        let permit = self.admit().await?;
+        let permit = tokio::select! {
+            biased;
+            permit = self.admit() => permit?,
+            live = self.parked.wait() => return Ok(live),
+        };
         Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
     }
 
     /// One permit for each place in the pool, so that a full pool is a wait and not an error.
     async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
         let permits = Arc::clone(&self.lane.permits);
+        let _waiting = self.lane.wait();
         // Warm instances that wait make room for those with work.
         while permits.available_permits() < self.places as usize && self.lane.evict() {}
         let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
@@ -211,6 +217,7 @@ impl Guest {
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
         if is_wanted && live.instance.may_serve_again() {
             self.parked.park(live, reuse.idle_max);
+            self.lane.make_room(self.parked.waiting());
         }
     }
 
