@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use self::fields::{is_trailer, normalise};
-use self::standard::Wakers;
+use self::standard::{Pace, Wakers};
 use self::timeout::Prepared;
 use crate::body::allows_no_body;
 
@@ -81,6 +81,7 @@ struct Inner {
     /// A response that is complete before anything of it was taken is sent in one piece.
     gathers: bool,
     wakers: Wakers,
+    pace: Pace,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
@@ -119,6 +120,7 @@ impl Outbox {
             completed: false,
             gathers: false,
             wakers: Wakers::default(),
+            pace: Pace::default(),
         }))
     }
 

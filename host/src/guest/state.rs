@@ -15,6 +15,7 @@ use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
+use super::outbox::Outbox;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -39,6 +40,8 @@ pub(super) struct Common {
 pub(super) struct Core {
     /// The request and its response; none while an instance waits for one, and where an instance has several at a time.
     pub(super) exchange: Option<Exchange>,
+    /// Where the response of that request goes.
+    outbox: Option<Arc<Outbox>>,
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
@@ -99,6 +102,9 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
     store.epoch_deadline_callback(|mut store| {
+        if let Some(outbox) = &store.data_mut().core().outbox {
+            outbox.note_tick();
+        }
         if let Some(was_interrupted) = &store.data_mut().core().was_interrupted {
             was_interrupted.store(true, Ordering::Relaxed);
         }
@@ -111,6 +117,7 @@ impl Core {
     fn new(common: &Common) -> Self {
         Self {
             exchange: None,
+            outbox: None,
             limiter: MemoryLimiter::new(common.memory_bytes_max),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
@@ -129,6 +136,7 @@ impl Core {
         }
         self.limiter.refused = false;
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
+        self.outbox = Some(Arc::clone(&exchange.outbox));
         self.exchange = Some(exchange);
     }
 
