@@ -6,6 +6,7 @@ mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
 mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so
 mod config; // routes.toml: every mistake, and the cases that real Go made
+mod conformance; // one table of exchanges, on every ABI
 mod drain; // signals: what finishes, what is closed, what is cut
 mod examples; // every example over the wire
 mod files; // the `files` handler
@@ -14,6 +15,8 @@ mod http2; // its limits, against clients that mean harm
 mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod next; // a handler in front of another one
+mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
+mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests

@@ -22,6 +22,7 @@ mod memory;
 mod next;
 mod outbox;
 mod request_body;
+mod shared;
 mod state;
 mod stdio;
 mod wasi;

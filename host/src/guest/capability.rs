@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::log::GuestLog;
+use super::outbox::BUFFER_BYTES;
 
 /// A response to a guest's request, and the rest of the work of receiving it.
 pub(super) type Received =
@@ -112,6 +113,11 @@ impl WasiHttpHooks for Hooks {
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
         static NONE: LazyLock<ForbiddenHeaderFilter> = LazyLock::new(|| Arc::new(|_| false));
         NONE.clone()
+    }
+
+    /// A guest's body moves in pieces of at most so many bytes, of which one waits beside what is in the outbox.
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BUFFER_BYTES
     }
 
     fn send_request(

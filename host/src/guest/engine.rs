@@ -5,6 +5,7 @@
 //! everything a guest can import is in these linkers; what is not there is refused at load.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use wasmtime::{
 };
 
 use super::abi::{p2, p3, serve_http};
-use super::isolation::Parked;
+use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::state::{ComponentState, ModuleState};
 use super::wasi;
@@ -60,7 +61,25 @@ pub(super) struct Lane {
     /// One permit for each memory the pool can hold.
     pub(super) permits: Arc<Semaphore>,
     /// Where warm instances wait, which may have to make room.
-    parked: Mutex<Vec<Weak<Parked>>>,
+    warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
+    /// Requests that wait for a place.
+    waiting: AtomicU32,
+}
+
+/// Counts one that waits, as long as it is there.
+pub(super) struct Waiting<'c>(&'c AtomicU32);
+
+impl<'c> Waiting<'c> {
+    pub(super) fn new(count: &'c AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl GuestEngine {
@@ -126,20 +145,34 @@ impl Lane {
         }
         start_epoch_clock(engine.weak())?;
         let permits = Arc::new(Semaphore::new(instances as usize));
-        Ok(Self { engine, components, permits, parked: Mutex::new(Vec::new()) })
+        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })
     }
 
-    /// Lets `parked` be asked to make room.
-    pub(super) fn may_evict(&self, parked: &Arc<Parked>) {
-        let mut all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|parked| parked.strong_count() > 0);
-        all.push(Arc::downgrade(parked));
+    /// Lets these warm instances be asked to make room.
+    pub(super) fn may_evict<W: MakesRoom + 'static>(&self, warm: &Arc<W>) {
+        let mut all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|warm| warm.strong_count() > 0);
+        let warm: Weak<W> = Arc::downgrade(warm);
+        all.push(warm);
+    }
+
+    /// Announces a request that waits for a place, before it looks for warm instances that could make room.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        Waiting::new(&self.waiting)
+    }
+
+    /// Ends a warm instance if more than `own` requests wait for a place: others than those of its own handler. To be
+    /// called when one has become idle, since who began to wait before that has not seen it.
+    pub(super) fn make_room(&self, own: u32) {
+        if self.waiting.load(Ordering::SeqCst) > own {
+            self.evict();
+        }
     }
 
     /// Ends one warm instance that waits for a request; says whether there was one.
     pub(super) fn evict(&self) -> bool {
-        let all = self.parked.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(Weak::upgrade).any(|parked| parked.evict())
+        let all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).any(|warm| warm.evict())
     }
 }
 

@@ -106,6 +106,7 @@ impl Incoming {
     /// the connection (RFC 9110 section 7.6.1) are not.
     pub(super) fn into_http(self) -> http::Request<RequestBody> {
         let Self { mut parts, authority, body, peer, .. } = self;
+        let is_named = !authority.is_empty();
         let authority = match &*authority {
             // HTTP/1.0 may leave it out: then it is the address that the client has reached.
             "" if peer.local.contains(':') => peer.local.clone(),
@@ -115,8 +116,12 @@ impl Incoming {
         for name in &CONNECTION_FIELDS {
             parts.headers.remove(name);
         }
-        if !parts.headers.contains_key(HOST) {
-            parts.headers.extend(HeaderValue::from_str(&authority).map(|host| (HOST, host)));
+        let is_told = |host: &HeaderValue| !is_named || host == authority.as_str();
+        if !parts.headers.get(HOST).is_some_and(is_told)
+            && let Ok(host) = HeaderValue::from_str(&authority)
+        {
+            // Where the target names a host, that one counts (RFC 9112 section 3.2.2).
+            parts.headers.insert(HOST, host);
         }
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         uri.scheme = Some(if peer.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });

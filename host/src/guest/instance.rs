@@ -11,18 +11,21 @@ use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect};
+use super::call::{Call, Label, OnDisconnect, Work};
 use super::capability::Nothing;
 use super::engine::{GuestEngine, Lane};
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
-use super::isolation::{Isolation, Live, Parked};
+use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
+use super::shared::Crowd;
 use super::state::Common;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
+
+mod shared;
 
 /// How long a request waits for a free instance before it is shed.
 const INSTANCE_WAIT: Duration = Duration::from_secs(1);
@@ -60,6 +63,8 @@ pub struct Guest {
     on_disconnect: OnDisconnect,
     isolation: Isolation,
     parked: Arc<Parked>,
+    /// Instances that serve several requests at a time.
+    crowd: Arc<Crowd>,
     /// A warm instance has served a second request.
     is_reusable: AtomicBool,
     /// One has failed to, so that no further one is kept.
@@ -90,6 +95,11 @@ impl Guest {
         if settings.isolation != Isolation::Request {
             lane.may_evict(&parked);
         }
+        let crowd = Arc::new(Crowd::default());
+        if let Isolation::Concurrent(..) = settings.isolation {
+            check_concurrent(&abi)?;
+            lane.may_evict(&crowd);
+        }
         let common = Common {
             handler: settings.name.into(),
             env: settings.env.into(),
@@ -107,6 +117,7 @@ impl Guest {
             on_disconnect: settings.on_disconnect,
             isolation: settings.isolation,
             parked,
+            crowd,
             is_reusable: AtomicBool::new(false),
             is_unfit: AtomicBool::new(false),
         })
@@ -137,7 +148,12 @@ impl Guest {
         };
         let label = Label { handler: Arc::clone(&self.common.handler), request: request.id.clone() };
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
-        let work = Box::pin(self.run(exchange));
+        let work: Work = match self.isolation {
+            Isolation::Concurrent(reuse, concurrency) => {
+                Box::pin(self.run_shared(exchange, deadline, (reuse, concurrency)))
+            }
+            Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
+        };
         Call::new(work, outbox, deadline, grace, label).first_byte().await
     }
 
@@ -160,7 +176,8 @@ impl Guest {
                 failure(error, live.instance.core().limiter.refused, self.limits.memory_bytes_max)
             }
         };
-        if live.served > 1 {
+        // An answer all the same.
+        if live.served > 1 && error.kind() != Kind::GuestError {
             self.note_failed_reuse(live.served, id.as_str());
         }
         if !outbox.is_complete() {
@@ -173,14 +190,20 @@ impl Guest {
         Ok(())
     }
 
+    /// A new instance, or a warm one if there is one first.
     async fn start(&self) -> Result<Live, Error> {
-        let permit = self.admit().await?;
+        let permit = tokio::select! {
+            biased;
+            permit = self.admit() => permit?,
+            live = self.parked.wait() => return Ok(live),
+        };
         Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
     }
 
     /// One permit for each place in the pool, so that a full pool is a wait and not an error.
     async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
         let permits = Arc::clone(&self.lane.permits);
+        let _waiting = self.lane.wait();
         // Warm instances that wait make room for those with work.
         while permits.available_permits() < self.places as usize && self.lane.evict() {}
         let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
@@ -198,6 +221,7 @@ impl Guest {
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
         if is_wanted && live.instance.may_serve_again() {
             self.parked.park(live, reuse.idle_max);
+            self.lane.make_room(self.parked.waiting());
         }
     }
 
@@ -221,6 +245,19 @@ impl Guest {
         );
         while self.parked.evict() {}
     }
+}
+
+/// Only one contract has several requests in an instance.
+fn check_concurrent(abi: &Abi) -> Result<(), LoadError> {
+    let what = match abi {
+        Abi::ServeHttp(_) => "a core module",
+        Abi::P2(_) => "a wasi:http 0.2 component",
+        Abi::P3(_) => return Ok(()),
+    };
+    Err(LoadError::one(format!(
+        "`isolation = \"concurrent\"` is for wasi:http 0.3 components; this is {what}, of which an instance serves one \
+         request at a time: set `isolation` to \"reuse\" or \"request\""
+    )))
 }
 
 /// A guest that calls the handler behind it needs one, and the other way round.

@@ -1,14 +1,15 @@
 //! How much requests may have to do with each other: a fresh instance for each, or warm ones for several.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::abi::Instance;
+use super::engine::Waiting;
 
 /// What requests of one handler share. `isolation` in routes.toml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,12 @@ impl Default for Concurrency {
     }
 }
 
+/// Warm instances of one handler that wait for a request, and can make room for another handler's.
+pub(super) trait MakesRoom: Send + Sync {
+    /// Ends the one that has waited longest; says whether a place is free now.
+    fn evict(&self) -> bool;
+}
+
 /// A live instance: its place in the pool, and what it has done.
 pub(super) struct Live {
     pub(super) instance: Instance,
@@ -60,6 +67,10 @@ pub(super) struct Parked {
     instances: Mutex<VecDeque<(Instant, Live)>>,
     /// Somebody ends those that have waited too long.
     is_swept: AtomicBool,
+    /// Requests of this handler that wait for an instance, warm or new.
+    waiting: AtomicU32,
+    /// One was parked.
+    parked: Notify,
 }
 
 impl Parked {
@@ -72,15 +83,26 @@ impl Parked {
         self.lock().pop_back().map(|(_, live)| live)
     }
 
-    /// Ends the instance that has waited longest, so that another handler gets its place.
-    pub(super) fn evict(&self) -> bool {
-        let evicted = self.lock().pop_front();
-        evicted.is_some()
+    /// Waits for an instance to be parked, and takes it.
+    pub(super) async fn wait(&self) -> Live {
+        let _waiting = Waiting::new(&self.waiting);
+        loop {
+            if let Some(live) = self.take() {
+                return live;
+            }
+            self.parked.notified().await;
+        }
+    }
+
+    /// How many [`Self::wait`].
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Keeps an instance for at most `idle_max`.
     pub(super) fn park(self: &Arc<Self>, live: Live, idle_max: Duration) {
         self.lock().push_back((Instant::now(), live));
+        self.parked.notify_one();
         if !self.is_swept.swap(true, Ordering::AcqRel) {
             tokio::spawn(sweep(Arc::downgrade(self), idle_max));
         }
@@ -101,6 +123,13 @@ impl Parked {
         // Ending an instance takes a moment; others need not wait for it.
         drop(instances);
         next
+    }
+}
+
+impl MakesRoom for Parked {
+    fn evict(&self) -> bool {
+        let evicted = self.lock().pop_front();
+        evicted.is_some()
     }
 }
 

@@ -42,6 +42,12 @@ impl GuestLog {
         Self { handler, request, budget }
     }
 
+    /// Another request has begun, in an instance that has several.
+    pub(super) fn refill(&self) {
+        self.budget.bytes.store(REQUEST_BYTES_MAX, Ordering::Relaxed);
+        self.budget.is_announced.store(false, Ordering::Relaxed);
+    }
+
     /// Whether the request may log so much more. The first line that does not fit is announced, the rest are dropped.
     fn is_within_budget(&self, bytes: usize) -> bool {
         let take = |left: usize| left.checked_sub(bytes + LINE_BYTES);

@@ -7,12 +7,18 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use wasmtime_wasi_http::Error as HttpError;
 
 use super::exchange::{Incoming, Peer, RouteInfo};
 use super::request_body::RequestBody;
@@ -77,12 +83,24 @@ pub(super) struct Origin {
     values: Vec<Vec<u8>>,
     id: RequestId,
     peer: Arc<Peer>,
+    authority: String,
 }
 
 impl Origin {
     pub(super) fn of(request: &Incoming) -> Self {
-        let Incoming { route, values, id, peer, .. } = request;
-        Self { route: Arc::clone(route), values: values.clone(), id: id.clone(), peer: Arc::clone(peer) }
+        let Incoming { route, values, id, peer, authority, .. } = request;
+        let (route, peer) = (Arc::clone(route), Arc::clone(peer));
+        Self { route, values: values.clone(), id: id.clone(), peer, authority: authority.clone() }
+    }
+
+    /// Host and port that the client asked for; may be empty.
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// `http` or `https`.
+    pub(super) fn scheme(&self) -> &'static str {
+        self.peer.scheme
     }
 
     /// The request for the next handler.
@@ -93,7 +111,68 @@ impl Origin {
         let authority = uri.authority.as_ref().map(|authority| authority.as_str()).or_else(host);
         let authority = authority.unwrap_or_default().to_owned();
         parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
-        let Self { route, values, id, peer } = self;
+        let Self { route, values, id, peer, .. } = self;
         Incoming { parts, authority, body, route, values, id, peer }
+    }
+}
+
+/// Ends a task when it is dropped.
+struct Tied(JoinHandle<()>);
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A body that another task receives.
+struct Piped {
+    frames: mpsc::Receiver<Result<Frame<Bytes>, HttpError>>,
+    /// Ends with whoever reads.
+    _task: Tied,
+}
+
+impl http_body::Body for Piped {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        self.get_mut().frames.poll_recv(cx)
+    }
+}
+
+/// Has an answer made in a task of its own: a store that is being run cannot run another one inside. Dropping this, or
+/// the response's body, ends the task. None when the task has failed.
+pub(super) async fn detached(answer: Answer) -> Option<Response<UnsyncBoxBody<Bytes, HttpError>>> {
+    let (head, answered) = oneshot::channel();
+    // One frame waits, a second one is held by the task: that is the back-pressure.
+    let (sender, frames) = mpsc::channel(1);
+    let task = Tied(tokio::spawn(async move {
+        let (parts, body) = answer.await.into_parts();
+        if body.is_whole() {
+            let body = body.map_err(|_| HttpError::HttpResponseIncomplete).boxed_unsync();
+            let _ = head.send((parts, Some(body)));
+            return;
+        }
+        if head.send((parts, None)).is_ok() {
+            pipe(body, sender).await;
+        }
+    }));
+    let (parts, whole) = answered.await.ok()?;
+    let body = whole.unwrap_or_else(|| Piped { frames, _task: task }.boxed_unsync());
+    Some(Response::from_parts(parts, body))
+}
+
+async fn pipe(mut body: Body, sender: mpsc::Sender<Result<Frame<Bytes>, HttpError>>) {
+    while let Ok(room) = sender.reserve().await {
+        match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            None => return,
+            Some(Ok(frame)) => room.send(Ok(frame)),
+            // Why is in the log: errors of the handler behind are reported as its own.
+            Some(Err(_)) => return room.send(Err(HttpError::HttpResponseIncomplete)),
+        }
     }
 }

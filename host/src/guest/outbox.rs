@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use self::fields::{is_trailer, normalise};
-use self::standard::Wakers;
+use self::standard::{Pace, Wakers};
 use self::timeout::Prepared;
 use crate::body::allows_no_body;
 
@@ -81,6 +81,7 @@ struct Inner {
     /// A response that is complete before anything of it was taken is sent in one piece.
     gathers: bool,
     wakers: Wakers,
+    pace: Pace,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
@@ -119,6 +120,7 @@ impl Outbox {
             completed: false,
             gathers: false,
             wakers: Wakers::default(),
+            pace: Pace::default(),
         }))
     }
 
@@ -250,7 +252,8 @@ impl Outbox {
     /// The head of a streamed response, once it may leave.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        if inner.released || inner.returned { inner.head.take() } else { None }
+        let may_leave = (inner.released && !inner.wakers.holds()) || inner.returned;
+        if may_leave { inner.head.take() } else { None }
     }
 
     /// Body bytes that wait, if any.

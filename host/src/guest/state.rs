@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{Engine, Memory, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -15,6 +16,7 @@ use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
+use super::outbox::Outbox;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -41,6 +43,8 @@ pub(super) struct Common {
 pub(super) struct Core {
     /// The request and its response; none while an instance waits for one, and where an instance has several at a time.
     pub(super) exchange: Option<Exchange>,
+    /// Where the response of that request goes.
+    outbox: Option<Arc<Outbox>>,
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
@@ -48,6 +52,8 @@ pub(super) struct Core {
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
+    /// Set whenever the epoch interrupts the guest, for those who want to know that it computes.
+    pub(super) was_interrupted: Option<Arc<AtomicBool>>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -68,6 +74,8 @@ pub(super) struct ComponentState {
     pub(super) hooks: Hooks,
     /// Why there is no response, when the guest has said so itself.
     pub(super) fault: Option<Error>,
+    /// Whose requests an instance has that has several, and which of its tasks they are; empty in others.
+    pub(super) origins: Vec<(GuestTaskId, Origin)>,
     http: WasiHttpCtx,
     /// Made at the first WASI call.
     wasi: Option<WasiCtx>,
@@ -97,7 +105,15 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     store.set_epoch_deadline(1);
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
-    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+    store.epoch_deadline_callback(|mut store| {
+        if let Some(outbox) = &store.data_mut().core().outbox {
+            outbox.note_tick();
+        }
+        if let Some(was_interrupted) = &store.data_mut().core().was_interrupted {
+            was_interrupted.store(true, Ordering::Relaxed);
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
     store
 }
 
@@ -105,12 +121,14 @@ impl Core {
     fn new(common: &Common) -> Self {
         Self {
             exchange: None,
+            outbox: None,
             limiter: MemoryLimiter::new(common.memory_bytes_max),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
             folders: Arc::clone(&common.folders),
             next: common.next.clone(),
             origin: None,
+            was_interrupted: None,
             stdio: None,
         }
     }
@@ -123,6 +141,7 @@ impl Core {
         }
         self.limiter.refused = false;
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
+        self.outbox = Some(Arc::clone(&exchange.outbox));
         self.exchange = Some(exchange);
     }
 
@@ -182,6 +201,7 @@ impl ComponentState {
             core,
             table,
             fault: None,
+            origins: Vec::new(),
             http: WasiHttpCtx::new(),
             wasi: None,
         }

@@ -10,6 +10,18 @@ use http::{HeaderMap, StatusCode};
 use super::fields::is_trailer;
 use super::{BUFFER_BYTES, Broken, Finished, Inner, Outbox, SendError, Stage};
 
+/// Epoch ticks (2 ms each) for which a guest may compute between the head of its response and its end, and the response
+/// still leaves in one piece, with its length. Beyond them what there is goes to the client.
+const TICKS_MAX: u32 = 5;
+
+/// How often a guest was interrupted since it has opened its response.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    ticks: u32,
+    /// It was interrupted, and waits for nothing.
+    is_interrupted: bool,
+}
+
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub(super) struct Wakers {
@@ -17,6 +29,8 @@ pub(super) struct Wakers {
     writer: Option<Waker>,
     /// A connection that waits for something to send, when the guest runs elsewhere.
     reader: Option<Waker>,
+    /// The reader is not woken, and the head stays, until the guest waits: see `Outbox::hold`.
+    holds: bool,
 }
 
 impl Wakers {
@@ -26,7 +40,15 @@ impl Wakers {
         }
     }
 
+    /// Whether the head has to wait for more to go with it.
+    pub(super) fn holds(&self) -> bool {
+        self.holds
+    }
+
     fn wake_reader(&mut self) {
+        if self.holds {
+            return;
+        }
         if let Some(waker) = self.reader.take() {
             waker.wake();
         }
@@ -50,6 +72,21 @@ impl Outbox {
         (inner.released, inner.gathers) = (true, true);
         inner.wakers.wake_reader();
         Ok(())
+    }
+
+    /// An epoch tick has interrupted the guest.
+    pub(in super::super) fn note_tick(&self) {
+        let mut inner = self.lock();
+        if inner.gathers {
+            inner.pace.ticks = inner.pace.ticks.saturating_add(1);
+            inner.pace.is_interrupted = true;
+        }
+    }
+
+    /// Whether the guest has stopped for no other reason than a tick, and its response is worth waiting for.
+    pub(in super::super) fn take_interruption(&self) -> bool {
+        let mut inner = self.lock();
+        std::mem::take(&mut inner.pace.is_interrupted) && inner.pace.ticks <= TICKS_MAX
     }
 
     /// Whether there is no response yet.
@@ -86,6 +123,10 @@ impl Outbox {
     /// When the body goes beyond its limit or its declared length, or nobody listens any more.
     pub(in super::super) fn push(&self, mut data: &[u8]) -> Result<(), SendError> {
         let mut inner = self.lock();
+        // As one write of net/http: nothing of it is taken, so that the response is seen to be broken.
+        if inner.may_write().is_ok() && inner.owed.is_some_and(|owed| data.len() as u64 > owed) {
+            return Err(SendError::Length);
+        }
         while !data.is_empty() {
             match inner.may_write() {
                 Ok(()) => data = &data[inner.accept(data)?..],
@@ -131,6 +172,20 @@ impl Outbox {
     /// Whether the response is complete whatever the guest still does.
     pub(in super::super) fn is_complete(&self) -> bool {
         self.lock().completed
+    }
+
+    /// Keeps what there is until [`Self::let_go`]: a guest that runs in another task would see its head leave before its body.
+    pub(in super::super) fn hold(&self) {
+        self.lock().wakers.holds = true;
+    }
+
+    /// The guest waits for something: what there is may leave.
+    pub(in super::super) fn let_go(&self) {
+        let mut inner = self.lock();
+        if inner.wakers.holds && inner.stage != Stage::Open {
+            inner.wakers.holds = false;
+            inner.wakers.wake_reader();
+        }
     }
 
     /// Lets a connection whose guest runs in another task know when to look again.

@@ -2,9 +2,8 @@
 //! handler's part into its request.
 //!
 //! `GET /puppet?ops=status:201,hdr:X-One:1,write:3000,flush,text:end%0A` answers `201` with a header `X-One`, a body
-//! of 3000 bytes, a flush, and `end`. `ops.rs` lists the operations; without any, the body is `ok`.
+//! of 3000 bytes, a flush, and `end`. [`script::Op`] lists the operations; without any, the body is `ok`.
 
-mod ops;
 mod run;
 mod see;
 
@@ -18,7 +17,7 @@ fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     let path = r.path_bytes();
     let first = path.split(|byte| *byte == b'/').nth(1).unwrap_or_default();
     w.set_header("X-Puppet", [b"/", first].concat());
-    let Some(list) = ops::parse(r.raw_query_bytes()) else {
+    let Some(list) = script::parse(r.raw_query_bytes()) else {
         w.write_header(StatusCode::INTERNAL_SERVER_ERROR);
         w.write_all(b"bad ops\n")?;
         return Ok(());

@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::{iter, thread};
 
-use sha2::{Digest, Sha256};
-use wasmux_sdk::{HeaderName, Request, ResponseWriter, StatusCode};
+use script::{Op, Told, digest, pattern};
+use wasmux_sdk::{HeaderMap, HeaderName, Request, ResponseWriter, StatusCode};
 
-use crate::{ops::Op, see};
+use crate::see;
 
 /// Bytes that are read at once.
 const READ_BYTES: u64 = 64 * 1024;
@@ -66,9 +66,8 @@ impl Puppet<'_> {
                 let _ = self.w.write(&self.body);
             }
             Op::Digest => {
-                let hash = Sha256::digest(&self.body);
-                let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-                self.write(format!("read={} sha256={hex}\n", self.body.len()).as_bytes());
+                let line = digest(&self.body);
+                self.write(line.as_bytes());
             }
             Op::State => self.write(match self.end {
                 End::Open => b"end=open\n",
@@ -88,6 +87,13 @@ impl Puppet<'_> {
                 self.trailers.push((name.clone(), value.clone(), true));
             }
             Op::UnannouncedTrailer(name, value) => self.trailers.push((name.clone(), value.clone(), false)),
+            Op::Tell => self.write(told(self.r).lines().as_bytes()),
+            Op::Trailers => self.write(script::lines(fields(self.r.trailers())).as_bytes()),
+            Op::Pipe => self.pipe(),
+            Op::Probe(probe) => self.write(probe.look().as_bytes()),
+            Op::Out(text) => println!("{}", String::from_utf8_lossy(text)),
+            Op::Err(text) => eprintln!("{}", String::from_utf8_lossy(text)),
+            Op::Fetch(_) => self.write(b"this ABI has no requests of its own\n"),
             Op::Panic => panic!("the query asks for it"),
         }
     }
@@ -102,6 +108,20 @@ impl Puppet<'_> {
                 Ok(got) => {
                     self.body.extend_from_slice(&block[..got]);
                     left -= got as u64;
+                }
+                Err(_) => self.end = End::Error,
+            }
+        }
+    }
+
+    fn pipe(&mut self) {
+        let mut block = vec![0; READ_BYTES as usize];
+        while self.end == End::Open {
+            match self.r.read(&mut block) {
+                Ok(0) => self.end = End::Eof,
+                Ok(got) => {
+                    self.write(&block[..got]);
+                    let _ = self.w.flush();
                 }
                 Err(_) => self.end = End::Error,
             }
@@ -132,10 +152,24 @@ impl Puppet<'_> {
     }
 }
 
-/// Byte number `k` of the pattern: letters and digits, shifted by one in each row of 62.
-fn pattern(k: usize) -> u8 {
-    const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    LETTERS[(k + k / LETTERS.len()) % LETTERS.len()]
+/// The host has a place of its own in net/http; here it stands where the other contracts have it, too.
+fn told(r: &Request) -> Told {
+    let mut fields = fields(r.headers());
+    fields.retain(|(name, _)| name != "host");
+    if !r.host().is_empty() {
+        fields.push(("host".to_owned(), r.host().as_bytes().to_vec()));
+    }
+    Told {
+        method: r.method().to_string(),
+        scheme: r.scheme().to_owned(),
+        authority: r.host().to_owned(),
+        target: r.target_bytes().to_vec(),
+        fields,
+    }
+}
+
+fn fields(map: &HeaderMap) -> script::Fields {
+    map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
 }
 
 /// `X-Foo-Bar` for `x-foo-bar`.

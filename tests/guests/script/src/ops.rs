@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::probe::Probe;
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
     /// `read:all`: read the body to its end.
     ReadAll,
     /// `read:N`: read until N more bytes came, or the body ends.
@@ -35,12 +37,27 @@ pub(crate) enum Op {
     Trailer(Vec<u8>, Vec<u8>),
     /// `utrailer:NAME:VALUE`: send it without an announcement.
     UnannouncedTrailer(Vec<u8>, Vec<u8>),
+    /// `tell`: write the request's head, in lines.
+    Tell,
+    /// `trailers`: write the request's trailers, in lines; behind `read:all` or `pipe`.
+    Trailers,
+    /// `pipe`: write the body piece by piece as it is read, to its end.
+    Pipe,
+    /// `probe:clock`, `random`, `files`, `sockets`, `env`, `args`: write what is there.
+    Probe(Probe),
+    /// `out:STR`: a line on standard output.
+    Out(Vec<u8>),
+    /// `err:STR`: a line on standard error.
+    Err(Vec<u8>),
+    /// `fetch:HOST`: send `GET http://HOST/` and write what became of it.
+    Fetch(Vec<u8>),
     /// `panic`: trap.
     Panic,
 }
 
 /// The operations that a raw query asks for; `None` when one of them is unknown or its argument unusable.
-pub(crate) fn parse(query: &[u8]) -> Option<Vec<Op>> {
+#[must_use]
+pub fn parse(query: &[u8]) -> Option<Vec<Op>> {
     let given = query.split(|byte| *byte == b'&').find_map(|part| part.strip_prefix(b"ops="));
     let list = given.filter(|list| !list.is_empty()).unwrap_or(b"text:ok%0A");
     list.split(|byte| *byte == b',').map(parse_op).collect()
@@ -66,6 +83,13 @@ fn parse_op(item: &[u8]) -> Option<Op> {
         (b"sleep", Some(ms)) => Op::Sleep(Duration::from_millis(number(ms)?)),
         (b"trailer", Some(field)) => field_of(field, Op::Trailer)?,
         (b"utrailer", Some(field)) => field_of(field, Op::UnannouncedTrailer)?,
+        (b"tell", None) => Op::Tell,
+        (b"trailers", None) => Op::Trailers,
+        (b"pipe", None) => Op::Pipe,
+        (b"probe", Some(name)) => Op::Probe(Probe::named(name)?),
+        (b"out", Some(text)) => Op::Out(unescape(text)),
+        (b"err", Some(text)) => Op::Err(unescape(text)),
+        (b"fetch", Some(host)) => Op::Fetch(unescape(host)),
         (b"panic", None) => Op::Panic,
         _ => return None,
     })
