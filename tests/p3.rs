@@ -238,6 +238,17 @@ fn guests_may_work_on_until_their_time_is_up() {
 }
 
 #[test]
+fn a_drain_waits_for_work_after_responses() {
+    let mut server = all_isolations("");
+    for target in targets("do=after&n=900&then=worked") {
+        assert_eq!(server.get(&target).text(), "before\n");
+    }
+    server.signal("TERM");
+    assert!(server.wait().success());
+    assert_eq!(server.log.count("after: worked"), 3);
+}
+
+#[test]
 fn deadlines() {
     let server = all_isolations("limits = { timeout = \"300ms\" }");
     for target in targets("do=wait&n=60000").chain(targets("do=spin")) {

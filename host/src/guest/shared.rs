@@ -4,7 +4,8 @@
 //! answered for. Invariant: whoever was accepted gets exactly one [`Outcome`], also when the instance ends.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -124,9 +125,10 @@ impl Seats {
         (!inner.is_closed && load < self.at_a_time).then_some(load)
     }
 
-    /// Whether others may be sooner with a request. One that runs and has none left is about to wait.
-    fn is_busy(&self, load: usize) -> bool {
-        self.is_computing.load(Ordering::Relaxed) || (load > 0 && self.is_running.load(Ordering::Relaxed))
+    /// Whether it is not to be asked. One that runs and has no request left is about to wait.
+    fn is_busy(&self, load: usize, ask: Ask) -> bool {
+        let is_running = ask == Ask::Waiting && load > 0 && self.is_running.load(Ordering::Relaxed);
+        is_running || self.is_computing.load(Ordering::Relaxed)
     }
 
     fn accept(&self, job: Job) {
@@ -173,11 +175,13 @@ impl Seats {
     /// Says whether the guest was interrupted while it computes: requests that were not begun had better go elsewhere.
     pub(super) fn set_computing(&self, is_computing: bool) {
         self.is_running.store(false, Ordering::Relaxed);
-        self.is_computing.store(is_computing, Ordering::Relaxed);
+        let was_computing = self.is_computing.swap(is_computing, Ordering::Relaxed);
         if is_computing {
             let mut inner = self.lock();
             inner.accepted -= inner.queue.len() as u32;
             inner.give_back();
+        } else if was_computing {
+            self.room.notify_waiters();
         }
     }
 
@@ -193,12 +197,14 @@ impl Seats {
 
     fn leave(&self, inner: &mut Inner, deadline: Instant, peer: &Arc<Peer>) {
         if inner.is_empty() {
+            // Whatever its guest was interrupted at is done.
+            self.is_computing.store(false, Ordering::Relaxed);
             inner.idle_since = Instant::now();
             inner.lingering = Some(Arc::clone(peer));
             inner.wake();
         }
         inner.linger_until = inner.linger_until.max(deadline);
-        self.room.notify_one();
+        self.room.notify_waiters();
     }
 
     /// Whether it has no requests; and whether it will get no more.
@@ -270,6 +276,8 @@ impl Seats {
 pub(super) struct Crowd {
     all: Mutex<Vec<Arc<Seats>>>,
     room: Arc<Notify>,
+    /// Requests that wait for room.
+    waiting: AtomicUsize,
 }
 
 /// Which instances are asked.
@@ -277,7 +285,8 @@ pub(super) struct Crowd {
 pub(super) enum Ask {
     /// Those that wait for something just now.
     Waiting,
-    Any,
+    /// Those too that run, but have not yet done so for an epoch tick.
+    Running,
 }
 
 impl Crowd {
@@ -289,7 +298,7 @@ impl Crowd {
     pub(super) fn offer(&self, job: &mut Option<Job>, ask: Ask) -> bool {
         let all = self.lock();
         let free = all.iter().filter_map(|seats| Some((seats.load()?, seats)));
-        let free = free.filter(|(load, seats)| ask == Ask::Any || !seats.is_busy(*load));
+        let free = free.filter(|(load, seats)| !seats.is_busy(*load, ask));
         // Nobody else fills a seat while this lock is held.
         let Some((_, seats)) = free.min_by_key(|(load, _)| *load) else { return false };
         job.take().into_iter().for_each(|job| seats.accept(job));
@@ -324,9 +333,18 @@ impl Crowd {
         seats
     }
 
-    /// Waits until somebody has left a seat.
-    pub(super) async fn room(&self) {
-        self.room.notified().await;
+    /// Waits for a seat; who is asked is [`Ask::Running`].
+    pub(super) async fn wait(&self, job: &mut Option<Job>) {
+        let _waiter = Waiter::new(&self.waiting);
+        loop {
+            let mut room = pin!(self.room.notified());
+            // From here on nothing is missed.
+            room.as_mut().enable();
+            if self.offer(job, Ask::Running) {
+                return;
+            }
+            room.await;
+        }
     }
 
     pub(super) fn remove(&self, seats: &Arc<Seats>) {
@@ -334,8 +352,27 @@ impl Crowd {
     }
 }
 
+/// Counts as long as it is there.
+struct Waiter<'a>(&'a AtomicUsize);
+
+impl<'a> Waiter<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl MakesRoom for Crowd {
     fn evict(&self) -> bool {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            return false; // what is idle now is not for long
+        }
         let all = self.lock();
         let idle = all.iter().filter(|seats| seats.is_idle() == (true, false));
         if let Some(seats) = idle.min_by_key(|seats| seats.lock().idle_since) {

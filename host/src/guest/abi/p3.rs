@@ -1,15 +1,18 @@
 //! wasi:http 0.3: components that export the async function `handler.handle(request)`.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
-use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc};
+use wasmtime::component::{
+    ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc, TypedFuncCallConcurrent,
+};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::{Request, Response};
 
 use self::answer::answer;
-use self::settled::settled;
+use self::settled::{Pace, settled};
 use super::super::artifact::{ComponentCode, LoadError};
 use super::super::components::{self, Standard};
 use super::super::state::{Common, ComponentState, Core, new_store};
@@ -23,7 +26,10 @@ mod shared;
 
 pub(in super::super) use self::shared::serve as serve_shared;
 
-type Handle = TypedFunc<(Resource<Request>,), (Result<Resource<Response>, ErrorCode>,)>;
+type Params = (Resource<Request>,);
+type Answered = (Result<Resource<Response>, ErrorCode>,);
+type Handle = TypedFunc<Params, Answered>;
+type Called = TypedFuncCallConcurrent<ComponentState, Params, Answered>;
 
 /// Defines the whole of WASI 0.3 and of wasi:http 0.3, and the handler behind a middleware.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
@@ -51,12 +57,15 @@ pub(in super::super) struct Instance {
     linked: Arc<Linked>,
     pub(super) store: Store<ComponentState>,
     handle: Option<Handle>,
+    pace: Pace,
 }
 
 impl Instance {
     pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
-        let store = new_store(&linked.engine, ComponentState::new(common));
-        Self { linked: Arc::clone(linked), store, handle: None }
+        let mut store = new_store(&linked.engine, ComponentState::new(common));
+        let pace = Pace::new();
+        store.data_mut().core.was_interrupted = Some(pace.flag());
+        Self { linked: Arc::clone(linked), store, handle: None, pace }
     }
 
     /// What of the guest is called; instantiates it the first time.
@@ -76,13 +85,28 @@ impl Instance {
     pub(super) async fn serve(&mut self) -> Result<(), Stop> {
         let exchange = self.core().exchange.take();
         let Some(exchange) = exchange else { return Err(Error::from(Kind::Internal).into()) };
+        // A drain waits for what belongs to the connection: here until the guest has done all of its work.
+        let _peer = Arc::clone(&exchange.request.peer);
         let handle = self.start().await?;
-        let work = self.store.run_concurrent(async |accessor| {
-            answer(accessor, handle, exchange, None).await?;
-            // What the guest still does after its response belongs to this request.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        });
-        settled(work).await?
+        let outbox = Arc::clone(&exchange.outbox);
+        outbox.hold();
+        let Self { store, pace, .. } = self;
+        let mut work = pin!(settled(
+            pace.flag(),
+            store.run_concurrent(async |accessor| {
+                answer(accessor, handle, exchange, None).await?;
+                // What the guest still does after its response belongs to this request.
+                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+                Ok(())
+            })
+        ));
+        poll_fn(|cx| {
+            let polled = work.as_mut().poll(cx);
+            if let (_, true) = pace.note() {
+                outbox.let_go();
+            }
+            polled
+        })
+        .await?
     }
 }

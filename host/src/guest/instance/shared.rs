@@ -61,14 +61,10 @@ impl Guest {
 
     /// Waits for either; the permit, if it was that.
     async fn seat_or_permit(&self, job: &mut Option<Job>) -> Result<Option<OwnedSemaphorePermit>, Error> {
-        loop {
-            if self.crowd.offer(job, Ask::Any) {
-                return Ok(None);
-            }
-            tokio::select! {
-                permit = self.admit() => return permit.map(Some),
-                () = self.crowd.room() => {}
-            }
+        tokio::select! {
+            biased;
+            () = self.crowd.wait(job) => Ok(None),
+            permit = self.admit() => permit.map(Some),
         }
     }
 

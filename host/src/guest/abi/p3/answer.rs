@@ -16,7 +16,7 @@ use super::super::super::next::Origin;
 use super::super::super::outbox::{Outbox, SendError};
 use super::super::super::state::ComponentState;
 use super::super::Stop;
-use super::Handle;
+use super::{Called, Handle};
 use crate::error::{Error, Kind};
 
 /// Runs the guest's function, and sends what it answers to the outbox. `origin` is for those who have several requests.
@@ -27,10 +27,9 @@ pub(super) async fn answer(
     origin: Option<Origin>,
 ) -> Result<(), Stop> {
     let outbox = exchange.outbox;
-    // The drain counts requests by what belongs to their connection: this one lives as long as its guest.
-    let _peer = std::sync::Arc::clone(&exchange.request.peer);
     let (parts, body) = exchange.request.into_http().into_parts();
     let uri = parts.uri.into_parts();
+    let is_told_apart = origin.is_some();
     let (call, processed) = accessor.with(|mut store| {
         let state = store.data_mut();
         let headers = FieldMap::new_immutable(&mut state.hooks, parts.headers);
@@ -44,6 +43,21 @@ pub(super) async fn answer(
         wasmtime::error::Ok((call, processed))
     })?;
     let task = call.task();
+    let answered = respond(accessor, handle, call, processed, &outbox).await;
+    if is_told_apart {
+        accessor.with(|mut store| store.data_mut().origins.retain(|(known, _)| *known != task));
+    }
+    answered
+}
+
+/// Waits for what the function returns, and sends it.
+async fn respond(
+    accessor: &Accessor<ComponentState>,
+    handle: Handle,
+    call: Called,
+    processed: impl Future<Output = Result<(), HttpError>> + Send + 'static,
+    outbox: &Outbox,
+) -> Result<(), Stop> {
     let (response,) = handle.finish_call_concurrent(accessor, call).await?;
     let response = match response {
         Ok(response) => response,
@@ -57,9 +71,7 @@ pub(super) async fn answer(
     })?;
     let (parts, body) = response.into_parts();
     outbox.open(parts.status, parts.headers).map_err(|cause| Error::new(Kind::BadResponse, cause))?;
-    let sent = send(&outbox, body).await;
-    accessor.with(|mut store| store.data_mut().origins.retain(|(known, _)| *known != task));
-    sent
+    send(outbox, body).await
 }
 
 /// Moves the body into the outbox, piece by piece as there is room. Dropping it tells the guest that nobody reads on.

@@ -20,15 +20,10 @@ use super::settled::settled;
 use super::{Handle, Instance, Linked};
 use crate::error::{Error, Kind, chain};
 
-/// Epoch ticks (2 ms each) for which the head of a response waits for a guest that computes, so that what follows may go with it.
-const TICKS_MAX: u32 = 5;
-
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
 pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, seats: Arc<Seats>) {
     let mut instance = Instance::new(&linked, &common);
-    let was_interrupted = Arc::new(AtomicBool::new(false));
-    instance.store.data_mut().core.was_interrupted = Some(Arc::clone(&was_interrupted));
-    let ended = drive(&mut instance, &seats, &was_interrupted).await;
+    let ended = drive(&mut instance, &seats).await;
     let handler = &*common.handler;
     match ended {
         Ok(()) => drop(seats.end(|_| Kind::Internal.into())),
@@ -67,33 +62,30 @@ enum Ended {
     Failed(wasmtime::Error),
 }
 
-async fn drive(
-    instance: &mut Instance,
-    seats: &Arc<Seats>,
-    was_interrupted: &AtomicBool,
-) -> Result<(), Ended> {
+async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended> {
     let handle = instance.start().await.map_err(Ended::Failed)?;
-    let store = &mut instance.store;
+    let Instance { store, pace, .. } = instance;
     // One request in each turn: when its guest computes for long, the others are not yet in there with it.
     let is_turn = AtomicBool::new(true);
     let mut run =
         pin!(store.run_concurrent(async |accessor| take_in(accessor, handle, seats, &is_turn).await));
-    let mut work = pin!(settled(poll_fn(|cx| {
-        is_turn.store(true, Ordering::Relaxed);
-        run.as_mut().poll(cx)
-    })));
+    let mut work = pin!(settled(
+        pace.flag(),
+        poll_fn(|cx| {
+            is_turn.store(true, Ordering::Relaxed);
+            run.as_mut().poll(cx)
+        })
+    ));
     let mut clock = pin!(sleep_until(Instant::now()));
-    let mut ticks = 0_u32;
     poll_fn(|cx| {
         seats.set_running();
         let polled = work.as_mut().poll(cx);
-        let is_computing = was_interrupted.swap(false, Ordering::Relaxed);
+        let (is_computing, may_leave) = pace.note();
         seats.set_computing(is_computing);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.flatten().map_err(Ended::Failed));
         }
-        ticks = if is_computing { ticks + 1 } else { 0 };
-        if ticks % TICKS_MAX == 0 {
+        if may_leave {
             seats.let_go();
         }
         // Time is looked at out here: what is inside is not polled while the guest computes.
