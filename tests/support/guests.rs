@@ -1,6 +1,7 @@
 //! The repository's example crates, built once for all tests by the real `wasmux build`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use super::server::{Server, Site, finish, wasmux};
@@ -102,4 +103,35 @@ pub(crate) fn puppet_site(settings: &str) -> Site {
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     });
     site
+}
+
+/// The target of components.
+const COMPONENT_TARGET: &str = "wasm32-wasip2";
+
+/// The file of a raw component: `reach` (wasi:http 0.2) or `reach3` (0.3).
+pub(crate) fn component(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_components).join(format!("{name}.wasm"))
+}
+
+/// Builds all of them in one run of cargo, and says where they are.
+fn build_components() -> PathBuf {
+    let target = root().join("target");
+    let libraries = Command::new("rustc")
+        .current_dir(root())
+        .args(["--print", "target-libdir", "--target", COMPONENT_TARGET])
+        .output()
+        .unwrap();
+    if !Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).is_dir() {
+        let added =
+            finish(Command::new("rustup").current_dir(root()).args(["target", "add", COMPONENT_TARGET]));
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.current_dir(root()).args(["build", "--profile", "guest", "--target", COMPONENT_TARGET]);
+    build.args(["-p", "reach", "-p", "reach3"]).arg("--target-dir").arg(&target);
+    let built = finish(&mut build);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    target.join(COMPONENT_TARGET).join("guest")
 }
