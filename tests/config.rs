@@ -171,6 +171,8 @@ fn handler_values() {
         ("env = { \"A=B\" = \"x\" }", "bad-value", "must not be empty or contain `=`"),
         ("env = { A = 1 }", "bad-value", "must be a string"),
         ("env = \"A=1\"", "bad-value", "must be a table"),
+        ("folders = { \"/a\" = \"nowhere\" }", "file-missing", "`folders`: there is no folder "),
+        ("folders = { \"\" = \"folder\" }", "bad-value", "must not be empty"),
         ("limits = { timeout = 5 }", "bad-value", "must be a duration"),
         ("limits = { request_body = \"1.5MiB\" }", "bad-value", "is not a size"),
         ("limit = {}", "unknown-key", "unknown key `limit` in [handlers.h] (did you mean `limits`?)"),

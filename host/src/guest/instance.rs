@@ -1,5 +1,6 @@
 //! A handler's guest: checked and linked once, then an instance for every request, fresh or warm.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -36,6 +37,8 @@ pub struct GuestSettings {
     pub name: String,
     /// Environment variables it sees, and no others.
     pub env: Vec<(String, String)>,
+    /// Folders whose files it may read: their names for the guest, and where they are.
+    pub folders: Vec<(String, PathBuf)>,
     /// What a request may use up.
     pub limits: Limits,
     /// What happens when its client goes away.
@@ -90,6 +93,7 @@ impl Guest {
         let common = Common {
             handler: settings.name.into(),
             env: settings.env.into(),
+            folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
             capabilities: Arc::new(Nothing),
             next: settings.next,

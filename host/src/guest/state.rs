@@ -1,12 +1,13 @@
 //! The data of a store: everything that belongs to one guest instance, and the request it handles.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::Level;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Memory, Store, UpdateDeadline};
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::capability::{Capabilities, Hooks};
@@ -28,6 +29,8 @@ pub(super) struct Common {
     /// The handler's name.
     pub(super) handler: Arc<str>,
     pub(super) env: Arc<[(String, String)]>,
+    /// Folders that may be read, by the names the guest has for them.
+    pub(super) folders: Arc<[(String, PathBuf)]>,
     pub(super) memory_bytes_max: u64,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
@@ -41,6 +44,7 @@ pub(super) struct Core {
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
+    folders: Arc<[(String, PathBuf)]>,
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
@@ -104,6 +108,7 @@ impl Core {
             limiter: MemoryLimiter::new(common.memory_bytes_max),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
+            folders: Arc::clone(&common.folders),
             next: common.next.clone(),
             origin: None,
             stdio: None,
@@ -121,7 +126,7 @@ impl Core {
         self.exchange = Some(exchange);
     }
 
-    /// Clocks, randomness, the handler's environment and log lines for output; nothing else.
+    /// Clocks, randomness, the handler's environment and folders, and log lines for output; nothing else.
     fn wasi(&mut self) -> WasiCtxBuilder {
         let [out, err] = self.stdio.get_or_insert_with(|| {
             [LineStream::new(self.log.clone(), Level::INFO), LineStream::new(self.log.clone(), Level::WARN)]
@@ -132,6 +137,13 @@ impl Core {
             .stdout(out.clone())
             .stderr(err.clone())
             .max_random_size(u64::from(RANDOM_BYTES_MAX));
+        for (name, folder) in self.folders.iter() {
+            if let Err(error) = builder.preopened_dir(folder, name, FsPerms::ReadOnly) {
+                // It was there when the deployment was made.
+                let text = format!("the folder {} cannot be opened: {error:#}", folder.display());
+                self.log.line(Level::WARN, text.as_bytes());
+            }
+        }
         builder
     }
 }
@@ -144,8 +156,8 @@ impl ModuleState {
     /// State for looking at types only.
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
-        let (handler, env) = ("".into(), Arc::new([]));
-        Self::new(&Common { handler, env, memory_bytes_max: 0, capabilities, next: None })
+        let (handler, env, folders) = ("".into(), Arc::new([]), Arc::new([]));
+        Self::new(&Common { handler, env, folders, memory_bytes_max: 0, capabilities, next: None })
     }
 
     pub(super) fn begin(&mut self, exchange: Exchange) {
