@@ -12,6 +12,7 @@ mod examples; // every example over the wire
 mod files; // the `files` handler
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
 mod http2; // its limits, against clients that mean harm
+mod imports; // what components import: refused when nobody has it, denied when nothing is granted
 mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod next; // a handler in front of another one

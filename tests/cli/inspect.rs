@@ -43,12 +43,19 @@ fn what_cannot_be_run() {
             r#"(module (import "env" "f" (func)) (memory (export "memory") 1) (func (export "serve_http")))"#,
         )
         .file("component.wat", "(component)")
+        .file("run.wat", r#"(component (instance $i) (export "wasi:cli/run@0.2.3" (instance $i)))"#)
+        .file(
+            "draft.wat",
+            r#"(component (instance $i) (export "wasi:http/incoming-handler@0.2.0-rc-2023-11-10" (instance $i)))"#,
+        )
         .file("empty.wat", "(module)")
         .file("text", "hello");
     for (name, kind, problem) in [
         ("command.wat", "command", "exports `_start`"),
         ("foreign.wat", "serve-http", "imports `env` `f`, which nobody provides"),
-        ("component.wat", "component", "component"),
+        ("component.wat", "component", "so no request can be given to it; it exports nothing"),
+        ("run.wat", "component", "it exports `wasi:cli/run@0.2.3`: it is a program, not a handler"),
+        ("draft.wat", "component", "`, which is a draft: build it again with a newer SDK"),
         ("empty.wat", "module", "does not export `serve_http`"),
     ] {
         let output = site.run(&["inspect", name, "--json"]);

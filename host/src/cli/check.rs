@@ -7,12 +7,9 @@ use crate::config::Config;
 use crate::deployment::Deployment;
 use crate::guest::GuestEngine;
 
-/// Instances of an engine that never runs one.
-const NO_INSTANCES: u32 = 1;
-
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (config, problems) = Config::read(&args.config.config);
-    let engine = match GuestEngine::new(NO_INSTANCES) {
+    let engine = match GuestEngine::new(config.process.instances) {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };

@@ -3,13 +3,18 @@
 use std::process::ExitCode;
 
 use super::{InspectArgs, OK, PROBLEMS, fail, print};
-use crate::guest::inspect::Inspection;
+use crate::config::ProcessConfig;
+use crate::guest::cache::CodeCache;
+use crate::guest::inspect::{Inspection, Parts};
 use crate::guest::{Artifact, GuestEngine};
 
 pub(super) fn run(args: &InspectArgs) -> ExitCode {
-    let inspected = GuestEngine::new(1)
+    // As much room as a server has that does not say how much.
+    let process = ProcessConfig::default();
+    let cache = process.cache.map_or_else(CodeCache::off, CodeCache::at);
+    let inspected = GuestEngine::new(process.instances)
         .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))
-        .and_then(|engine| Artifact::inspect(&engine, &args.file).map_err(|error| error.to_string()));
+        .and_then(|engine| Artifact::inspect(&engine, &args.file, &cache).map_err(|error| error.to_string()));
     let inspection = match inspected {
         Ok(inspection) => inspection,
         Err(error) => return fail(format_args!("{}: {error}", args.file.display())),
@@ -32,11 +37,18 @@ fn print_text(inspection: &Inspection) {
         let maximum = memory.maximum.map_or(String::new(), |bytes| format!(", at most {} KiB", bytes >> 10));
         print(format_args!("memory   {} KiB at start{maximum}", memory.initial >> 10));
     }
+    if let Some(parts) = inspection.parts {
+        let Parts { modules, instances, memories } = parts;
+        print(format_args!(
+            "parts    {modules} core modules, {instances} core instances, {memories} memories"
+        ));
+    }
     print(format_args!("exports  {}", plain(&inspection.exports.join(", "))));
     print("imports");
     for import in &inspection.imports {
         let provider = import.provider.unwrap_or("NOBODY");
-        print(plain(format!("  {} {}  ← {provider}", import.module, import.name).trim_end()));
+        let name = format!("{} {}", import.module, import.name);
+        print(plain(&format!("  {}  ← {provider}", name.trim_end())));
     }
     if inspection.problems.is_empty() {
         print("can be run as it is");

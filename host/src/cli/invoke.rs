@@ -40,9 +40,11 @@ fn load(args: &InvokeArgs) -> Result<Arc<Guest>, String> {
         file = built.ok_or("nothing was built")?.map_err(|error| error.to_string())?;
     }
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let engine =
-        GuestEngine::new(1).map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
-    let cache = ProcessConfig::default().cache.map_or_else(CodeCache::off, CodeCache::at);
+    // As much room as a server has that does not say how much: a component may take several places.
+    let ProcessConfig { instances, cache, .. } = ProcessConfig::default();
+    let engine = GuestEngine::new(instances)
+        .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
+    let cache = cache.map_or_else(CodeCache::off, CodeCache::at);
     let artifact = Artifact::load(&engine, &file, &cache);
     let settings = GuestSettings { name, env: args.env.clone(), ..GuestSettings::default() };
     let guest = artifact.and_then(|artifact| Guest::new(&engine, &artifact, settings));

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::artifact::{Artifact, Code, LoadError};
+use super::components;
 use super::engine::GuestEngine;
 use super::exchange::Exchange;
 use super::limits::Limits;
@@ -61,6 +62,9 @@ impl Abi {
         artifact: &Artifact,
         limits: &Limits,
     ) -> Result<Self, LoadError> {
+        if let Code::P2(code) | Code::P3(code) = &artifact.code {
+            components::check_size(code, engine.instances(), limits)?;
+        }
         Ok(match &artifact.code {
             Code::Module(module) => {
                 Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))

@@ -11,6 +11,7 @@ use wasmux_abi::NEXT_MODULE;
 use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
+use super::imports;
 use super::inspect::{Inspection, inspect};
 use super::instance::{Guest, GuestSettings};
 
@@ -35,6 +36,8 @@ pub(super) enum Code {
 pub(super) struct ComponentCode {
     pub(super) component: Component,
     pub(super) lane: Arc<Lane>,
+    /// What its memories have together at the start, in bytes; when that is not known, what the largest has.
+    pub(super) memory_bytes: u64,
 }
 
 /// Why a binary cannot be run: one sentence for each thing that is wrong.
@@ -47,6 +50,17 @@ pub struct LoadError {
 impl LoadError {
     pub(super) fn one(problem: String) -> Self {
         Self { problems: vec![problem] }
+    }
+
+    /// What was made, if both went well; else the sentences of both.
+    pub(super) fn of_both<T>(made: Result<T, Self>, checked: Result<(), Self>) -> Result<T, Self> {
+        match (made, checked) {
+            (Err(mut first), Err(second)) => {
+                first.problems.extend(second.problems);
+                Err(first)
+            }
+            (made, checked) => checked.and(made),
+        }
     }
 }
 
@@ -71,7 +85,8 @@ impl Artifact {
             if !inspection.problems.is_empty() {
                 return Err(LoadError { problems: inspection.problems });
             }
-            return Self::compile(engine, &wasm, &inspection, cache);
+            let (compiled, lane) = Self::compile(engine, &wasm, &inspection, cache)?;
+            return Self::new(compiled, &lane, Some(&inspection));
         }
         let unfit = |error: wasmtime::Error| {
             LoadError::one(format!(
@@ -80,12 +95,12 @@ impl Artifact {
         };
         let plain = engine.plain();
         match cache::load(&plain.engine, path) {
-            Ok(compiled) => Self::new(compiled, plain),
+            Ok(compiled) => Self::new(compiled, plain, None),
             // Code for the other engine, perhaps.
             Err(error) => {
                 let lane = engine.concurrent().map_err(unfit)?;
                 let compiled = cache::load(&lane.engine, path).map_err(|_| unfit(error))?;
-                Self::new(compiled, &lane)
+                Self::new(compiled, &lane, None)
             }
         }
     }
@@ -95,8 +110,7 @@ impl Artifact {
         wasm: &[u8],
         inspection: &Inspection,
         cache: &CodeCache,
-    ) -> Result<Self, LoadError> {
-        let fail = |error| LoadError::one(format!("it cannot be compiled: {error:#}"));
+    ) -> Result<(Compiled, Arc<Lane>), LoadError> {
         let lane = if inspection.needs_concurrency() {
             engine.concurrent().map_err(|error| {
                 LoadError::one(format!(
@@ -106,14 +120,18 @@ impl Artifact {
         } else {
             Arc::clone(engine.plain())
         };
-        Self::new(cache.compile(&lane.engine, wasm).map_err(fail)?, &lane)
+        let compiled = cache.compile(&lane.engine, wasm);
+        let compiled =
+            compiled.map_err(|error| LoadError::one(format!("it cannot be compiled: {error:#}")))?;
+        Ok((compiled, lane))
     }
 
-    fn new(compiled: Compiled, lane: &Arc<Lane>) -> Result<Self, LoadError> {
+    fn new(compiled: Compiled, lane: &Arc<Lane>, inspection: Option<&Inspection>) -> Result<Self, LoadError> {
         let code = match compiled {
             Compiled::Module(module) => Code::Module(module),
             Compiled::Component(component) => {
-                let code = ComponentCode { component, lane: Arc::clone(lane) };
+                let memory_bytes = components::memory_bytes(&component, inspection);
+                let code = ComponentCode { component, lane: Arc::clone(lane), memory_bytes };
                 match components::standard(&code)? {
                     Standard::P2 => Code::P2(code),
                     Standard::P3 => Code::P3(code),
@@ -154,7 +172,7 @@ impl Artifact {
     ///
     /// # Errors
     /// When the file cannot be read or is not WebAssembly.
-    pub fn inspect(engine: &GuestEngine, path: &Path) -> Result<Inspection, LoadError> {
+    pub fn inspect(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Inspection, LoadError> {
         let bytes = read(path)?;
         if Engine::detect_precompiled(&bytes).is_some() {
             return Err(LoadError::one(
@@ -163,12 +181,34 @@ impl Artifact {
         }
         let wasm = binary(&bytes)?;
         let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
-        if inspection.problems.is_empty() {
-            let artifact = Self::compile(engine, &wasm, &inspection, &CodeCache::off());
-            let guest = artifact.and_then(|artifact| Guest::new(engine, &artifact, GuestSettings::default()));
-            inspection.problems.extend(guest.err().into_iter().flat_map(|error| error.problems));
+        // A component that is no handler is worth a look at its imports.
+        if inspection.problems.is_empty() || inspection.is_component() {
+            let tried = Self::try_out(engine, &wasm, &mut inspection, cache);
+            let new = tried.err().into_iter().flat_map(|error| error.problems);
+            let new: Vec<_> = new.filter(|problem| !inspection.problems.contains(problem)).collect();
+            inspection.problems.extend(new);
         }
         Ok(inspection)
+    }
+
+    /// Does all that is done at load, and enters what can be learnt from it.
+    fn try_out(
+        engine: &GuestEngine,
+        wasm: &[u8],
+        inspection: &mut Inspection,
+        cache: &CodeCache,
+    ) -> Result<(), LoadError> {
+        let (compiled, lane) = Self::compile(engine, wasm, inspection, cache)?;
+        if let Compiled::Component(component) = &compiled {
+            let surveyed = imports::survey(component, &lane.components);
+            let failed = |error| LoadError::one(format!("its imports cannot be looked up: {error:#}"));
+            inspection.set_providers(&surveyed.map_err(failed)?);
+            if let Err(complaint) = lane.components.instantiate_pre(component) {
+                return Err(imports::explain(component, &lane.components, &complaint));
+            }
+        }
+        let artifact = Self::new(compiled, &lane, Some(inspection))?;
+        Guest::new(engine, &artifact, GuestSettings::default()).map(drop)
     }
 }
 
@@ -181,5 +221,16 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
 
 /// Turns the text format into the binary one; anything else passes through.
 fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
-    wat::parse_bytes(bytes).map_err(|error| LoadError::one(format!("not valid WebAssembly: {error}")))
+    // It quotes the line that is wrong, which may be the whole file.
+    const CHARS_MAX: usize = 1_000;
+    wat::parse_bytes(bytes).map_err(|error| {
+        let mut text = error.to_string();
+        if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
+            text.replace_range(end.., "…");
+        }
+        LoadError::one(format!("not valid WebAssembly: {text}"))
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,11 @@ impl CodeCache {
             tracing::warn!(folder = %folder.display(), "compiled code could not be cached: {error}");
             return Compiled::new(engine, wasm);
         }
-        load(engine, &path)
+        // Code that exceeds what the pool can hold is found out here, and is not worth keeping.
+        load(engine, &path).or_else(|_| {
+            let _ = fs::remove_file(&path);
+            Compiled::new(engine, wasm)
+        })
     }
 }
 
@@ -151,4 +155,24 @@ fn store(folder: &Path, path: &Path, code: &[u8]) -> std::io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::GuestEngine;
+
+    #[test]
+    fn each_engine_has_code_of_its_own() {
+        let engine = GuestEngine::new(1).unwrap();
+        let (plain, concurrent) = (engine.plain(), engine.concurrent().unwrap());
+        let wasm = wat::parse_str("(component)").unwrap();
+        assert_ne!(key(&plain.engine, &wasm), key(&concurrent.engine, &wasm));
+        let again = GuestEngine::new(7).unwrap();
+        assert_eq!(
+            key(&plain.engine, &wasm),
+            key(&again.plain().engine, &wasm),
+            "`instances` does not matter"
+        );
+    }
 }

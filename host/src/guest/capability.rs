@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use http::HeaderName;
 use tracing::Level;
@@ -25,9 +25,24 @@ pub(super) type Received =
 /// A request of a guest on its way out.
 pub(super) type Sending = Pin<Box<dyn Future<Output = Received> + Send>>;
 
+/// Why something is refused: for the log, and for guests where an interface has words for it.
+pub(super) const NOT_GRANTED: &str = "nothing is granted to this handler";
+
 /// It was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Denied;
+
+/// An open key-value store. There is none yet.
+#[derive(Debug)]
+#[expect(unreachable_pub, reason = "generated code exports it again")]
+pub enum Bucket {}
+
+/// What a socket speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Tcp,
+    Udp,
+}
 
 /// What a handler may reach. One for each handler, made at deploy time.
 pub(super) trait Capabilities: fmt::Debug + Send + Sync {
@@ -39,8 +54,23 @@ pub(super) trait Capabilities: fmt::Debug + Send + Sync {
         asker: &Asker,
     ) -> Result<Sending, Denied>;
 
-    /// Whether a socket may be bound or connected to this address (`wasi:sockets`).
-    fn socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied>;
+    /// Whether sockets may be made at all (`wasi:sockets`).
+    fn make_socket(&self, protocol: Protocol, asker: &Asker) -> Result<(), Denied>;
+
+    /// Whether a socket may be bound or connected to this address, or exchange datagrams with it.
+    fn use_socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied>;
+
+    /// Whether the addresses of this name may be looked up (`wasi:sockets/ip-name-lookup`).
+    fn look_up(&self, name: &str, asker: &Asker) -> Result<(), Denied>;
+
+    /// Opens a key-value store (`wasi:keyvalue/store`).
+    fn open_store(&self, name: &str, asker: &Asker) -> Result<Bucket, Denied>;
+
+    /// One value of the handler's configuration, if it is there (`wasi:config/store`).
+    fn setting(&self, key: &str, asker: &Asker) -> Result<Option<String>, Denied>;
+
+    /// All of the handler's configuration.
+    fn settings(&self, asker: &Asker) -> Result<Vec<(String, String)>, Denied>;
 }
 
 /// Nothing is granted.
@@ -54,52 +84,126 @@ impl Capabilities for Nothing {
         _: Option<RequestOptions>,
         asker: &Asker,
     ) -> Result<Sending, Denied> {
-        Err(asker.deny(&format!("a request to {}", request.uri())))
+        Err(asker.deny(Sort::Request, format_args!("a request to {}", request.uri())))
     }
 
-    fn socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied> {
-        Err(asker.deny(&format!("a socket for {address}")))
+    fn make_socket(&self, protocol: Protocol, asker: &Asker) -> Result<(), Denied> {
+        let protocol = match protocol {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+        };
+        Err(asker.deny(Sort::Socket, format_args!("a {protocol} socket")))
+    }
+
+    fn use_socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied> {
+        Err(asker.deny(Sort::Socket, format_args!("a socket for {address}")))
+    }
+
+    fn look_up(&self, name: &str, asker: &Asker) -> Result<(), Denied> {
+        Err(asker.deny(Sort::Name, format_args!("the lookup of the name `{name}`")))
+    }
+
+    fn open_store(&self, name: &str, asker: &Asker) -> Result<Bucket, Denied> {
+        Err(asker.deny(Sort::Store, format_args!("the key-value store `{name}`")))
+    }
+
+    fn setting(&self, key: &str, asker: &Asker) -> Result<Option<String>, Denied> {
+        Err(asker.deny(Sort::Setting, format_args!("the configuration `{key}`")))
+    }
+
+    fn settings(&self, asker: &Asker) -> Result<Vec<(String, String)>, Denied> {
+        Err(asker.deny(Sort::Setting, format_args!("the configuration")))
     }
 }
 
-/// On whose behalf something is asked for.
+/// The kinds of things whose refusal is logged, each once for a request.
+#[derive(Clone, Copy, Debug)]
+enum Sort {
+    Request,
+    Socket,
+    Name,
+    Store,
+    Setting,
+}
+
+/// On whose behalf something is asked for. Clones are the same one: they go over to the next request together.
 #[derive(Clone, Debug)]
-pub(super) struct Asker {
+pub(super) struct Asker(Arc<Mutex<Asking>>);
+
+#[derive(Debug)]
+struct Asking {
     log: GuestLog,
+    /// A bit for each [`Sort`] that was refused.
+    refused: u8,
 }
 
 impl Asker {
-    pub(super) fn new(log: GuestLog) -> Self {
-        Self { log }
+    fn new(log: GuestLog) -> Self {
+        Self(Arc::new(Mutex::new(Asking { log, refused: 0 })))
     }
 
-    /// Says in the log what was refused.
-    pub(super) fn deny(&self, what: &str) -> Denied {
-        let text = format!("{what} was refused: nothing is granted to this handler");
-        self.log.line(Level::WARN, text.as_bytes());
+    fn switch(&self, log: GuestLog) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Asking { log, refused: 0 };
+    }
+
+    /// Says in the log what was refused, if it is the first of its sort for the request.
+    fn deny(&self, sort: Sort, what: fmt::Arguments<'_>) -> Denied {
+        let mut asking = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bit = 1 << sort as u8;
+        if asking.refused & bit == 0 {
+            asking.refused |= bit;
+            asking.log.line(Level::WARN, format!("{what} was refused: {NOT_GRANTED}").as_bytes());
+        }
         Denied
     }
 }
 
-/// What wasmtime-wasi-http asks when a guest does something with HTTP.
-#[derive(Debug)]
+/// What a handler may reach, and on whose behalf it asks; what wasmtime-wasi-http asks when a guest does something
+/// with HTTP.
+#[derive(Clone, Debug)]
 pub(super) struct Hooks {
     capabilities: Arc<dyn Capabilities>,
-    pub(super) asker: Asker,
+    asker: Asker,
 }
 
 impl Hooks {
-    pub(super) fn new(capabilities: Arc<dyn Capabilities>, asker: Asker) -> Self {
-        Self { capabilities, asker }
+    pub(super) fn new(capabilities: Arc<dyn Capabilities>, log: GuestLog) -> Self {
+        Self { capabilities, asker: Asker::new(log) }
     }
 
-    /// Asks for each address a guest wants a socket for.
+    /// From now on it is asked for another request, with that request's log.
+    pub(super) fn switch(&self, log: &GuestLog) {
+        self.asker.switch(log.clone());
+    }
+
+    /// Asks for each address a guest wants a socket for. Whether there may be sockets, and names looked up, is asked in
+    /// front of wasmtime (`sockets`).
     pub(super) fn allow_sockets(&self, builder: &mut WasiCtxBuilder) {
-        let (capabilities, asker) = (Arc::clone(&self.capabilities), self.asker.clone());
-        builder.socket_addr_check(move |address, _| {
-            let allowed = capabilities.socket(address, &asker).is_ok();
+        let hooks = self.clone();
+        builder.allow_ip_name_lookup(true).socket_addr_check(move |address, _| {
+            let allowed = hooks.capabilities.use_socket(address, &hooks.asker).is_ok();
             Box::pin(async move { allowed })
         });
+    }
+
+    pub(super) fn make_socket(&self, protocol: Protocol) -> Result<(), Denied> {
+        self.capabilities.make_socket(protocol, &self.asker)
+    }
+
+    pub(super) fn look_up(&self, name: &str) -> Result<(), Denied> {
+        self.capabilities.look_up(name, &self.asker)
+    }
+
+    pub(super) fn open_store(&self, name: &str) -> Result<Bucket, Denied> {
+        self.capabilities.open_store(name, &self.asker)
+    }
+
+    pub(super) fn setting(&self, key: &str) -> Result<Option<String>, Denied> {
+        self.capabilities.setting(key, &self.asker)
+    }
+
+    pub(super) fn settings(&self) -> Result<Vec<(String, String)>, Denied> {
+        self.capabilities.settings(&self.asker)
     }
 }
 

@@ -5,6 +5,10 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::{ComponentCode, LoadError};
+use super::engine::TABLES_PER_GUEST;
+use super::imports;
+use super::inspect::Inspection;
+use super::limits::Limits;
 use super::state::ComponentState;
 
 /// The standard contracts between host and handler.
@@ -66,13 +70,33 @@ fn export_names(component: &Component, engine: &Engine) -> Vec<String> {
 }
 
 /// The sentence for a component that no request can be given to.
-pub(super) fn no_handler<S: AsRef<str>>(exports: &[S]) -> String {
-    let exports: Vec<_> = exports.iter().map(|name| format!("`{}`", name.as_ref().escape_debug())).collect();
-    let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+pub(super) fn no_handler<S: AsRef<str>>(names: &[S]) -> String {
+    const NAMED_MAX: usize = 10;
+    let named = names.iter().take(NAMED_MAX);
+    let mut named: Vec<_> =
+        named.map(|name| format!("`{}`", imports::advice::printable(name.as_ref()))).collect();
+    if names.len() > NAMED_MAX {
+        named.push(format!("{} others", names.len() - NAMED_MAX));
+    }
+    let exports = if named.is_empty() { "nothing".to_owned() } else { named.join(", ") };
     format!(
         "the component exports neither `wasi:http/incoming-handler@0.2.x` nor `wasi:http/handler@0.3.x`, so no request \
-         can be given to it; it exports {exports}"
+         can be given to it; it exports {exports}{}",
+        names.iter().find_map(|name| hint(name.as_ref())).unwrap_or_default()
     )
+}
+
+/// What an export says about where a component that is no handler comes from.
+fn hint(export: &str) -> Option<&'static str> {
+    let (interface, _) = export.split_once('@').unwrap_or((export, ""));
+    match interface {
+        "wasi:http/incoming-handler" | "wasi:http/handler" => {
+            Some(", which is a draft: build it again with a newer SDK")
+        }
+        "wasi:cli/run" => Some(": it is a program, not a handler; build it with an SDK for wasi:http"),
+        "fermyon:spin/inbound-http" => Some(": it is for Spin alone; build it with an SDK for wasi:http"),
+        _ => None,
+    }
 }
 
 fn export_name(code: &ComponentCode, standard: Standard) -> Option<String> {
@@ -98,6 +122,41 @@ pub(super) fn exported_function(
     }
 }
 
+/// What a component's memories have together at the start, in bytes. When the same module is instantiated several times,
+/// or the binary was not seen, that of the largest one.
+pub(super) fn memory_bytes(component: &Component, inspection: Option<&Inspection>) -> u64 {
+    let Some(required) = component.resources_required() else { return 0 };
+    let defined = inspection.and_then(|inspection| Some((inspection.parts?.memories, inspection.memory?)));
+    match defined {
+        Some((memories, memory)) if memories == required.num_memories => memory.initial,
+        _ => required.max_initial_memory_size.unwrap_or(0),
+    }
+}
+
+/// Whether the pool, and the handler's limit, have room for one instance.
+///
+/// # Errors
+/// When they never will.
+pub(super) fn check_size(code: &ComponentCode, instances: u32, limits: &Limits) -> Result<(), LoadError> {
+    let Some(required) = code.component.resources_required() else { return Ok(()) };
+    let (memories, tables) = (required.num_memories, required.num_tables);
+    let needed = memories.max(tables.div_ceil(TABLES_PER_GUEST));
+    if needed > instances {
+        return Err(LoadError::one(format!(
+            "one instance of it has {memories} memories and {tables} tables, more than `instances` = {instances} makes \
+             room for; set it to {needed} at least"
+        )));
+    }
+    if code.memory_bytes > limits.memory_bytes_max {
+        let (least, limit) = (code.memory_bytes >> 10, limits.memory_bytes_max >> 10);
+        return Err(LoadError::one(format!(
+            "the component starts with {least} KiB in {memories} memories, but its `memory` limit is {limit} KiB; raise \
+             the limit"
+        )));
+    }
+    Ok(())
+}
+
 /// Satisfies a component's imports.
 ///
 /// # Errors
@@ -111,5 +170,6 @@ pub(super) fn link_with(
     code: &ComponentCode,
     linker: &Linker<ComponentState>,
 ) -> Result<InstancePre<ComponentState>, LoadError> {
-    linker.instantiate_pre(&code.component).map_err(|error| LoadError::one(format!("{error:#}")))
+    let link = linker.instantiate_pre(&code.component);
+    link.map_err(|complaint| imports::explain(&code.component, linker, &complaint))
 }

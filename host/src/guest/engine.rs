@@ -19,7 +19,7 @@ use super::abi::{p2, p3, serve_http};
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::state::{ComponentState, ModuleState};
-use super::wasi;
+use super::{drafts, sockets, timezone, wasi};
 
 /// How often the epoch advances, and so the longest a guest computes before it lets others run on its thread.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
@@ -38,7 +38,7 @@ const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 const CORE_INSTANCES_PER_GUEST: u32 = 64;
 
 /// Tables of one component, on average over all instances at work: each of its modules may have its own.
-const TABLES_PER_GUEST: u32 = 8;
+pub(super) const TABLES_PER_GUEST: u32 = 8;
 
 /// Compiles and runs guests. Cheap to share; one for the program.
 #[derive(Clone)]
@@ -116,6 +116,11 @@ impl GuestEngine {
         Ok(Arc::clone(slot.insert(lane)))
     }
 
+    /// Memories that the pool of each engine has.
+    pub(super) fn instances(&self) -> u32 {
+        self.0.instances
+    }
+
     /// What core modules may import.
     pub(super) fn modules(&self) -> &Linker<ModuleState> {
         &self.0.modules
@@ -143,6 +148,9 @@ impl Lane {
         if concurrent {
             p3::add_to_linker(&mut components)?;
         }
+        timezone::add_to_linker(&mut components, concurrent)?;
+        sockets::add_to_linker(&mut components, concurrent)?;
+        drafts::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
         let permits = Arc::new(Semaphore::new(instances as usize));
         Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })

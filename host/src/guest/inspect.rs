@@ -1,12 +1,15 @@
 //! Looks into a binary without running it: what it is, what it wants, and what is in the way of running it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{Encoding, ExternalKind, Instance, MemoryType, Parser, Payload, TypeRef};
 
 use super::components::{self, Standard};
 use super::engine::GuestEngine;
+use super::imports::advice::{self, printable};
+use super::imports::{Import as Surveyed, NAMED_MAX, Standing};
 
 /// What a binary is, as far as wasmux is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,10 +65,24 @@ pub struct Inspection {
     pub imports: Vec<Import>,
     /// Names of its exports.
     pub exports: Vec<String>,
-    /// Initial and maximal linear memory, in bytes.
+    /// Initial and maximal linear memory, in bytes; of a component, what all memories that are defined in it start with.
     pub memory: Option<MemorySize>,
+    /// What a component is made of; none for modules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Parts>,
     /// What must change before it can be run; empty when it can.
     pub problems: Vec<String>,
+}
+
+/// What is defined in a component, and in the components inside it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Parts {
+    /// Core modules.
+    pub modules: u32,
+    /// Instances of core modules that one instance of it is made of.
+    pub instances: u32,
+    /// Linear memories.
+    pub memories: u32,
 }
 
 /// Sizes of a linear memory, in bytes.
@@ -76,6 +93,15 @@ pub struct MemorySize {
     /// Size it declares never to exceed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maximum: Option<u64>,
+}
+
+impl MemorySize {
+    fn of(memory: MemoryType) -> Self {
+        // 2^16 unless it says otherwise; what is not valid is found later.
+        let page = 1_u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(u64::MAX);
+        let bytes = |pages: u64| pages.saturating_mul(page);
+        Self { initial: bytes(memory.initial), maximum: memory.maximum.map(bytes) }
+    }
 }
 
 /// Inspects a binary module or component.
@@ -89,22 +115,22 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
         imports: Vec::new(),
         exports: Vec::new(),
         memory: None,
+        parts: None,
         problems: Vec::new(),
     };
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| format!("not valid WebAssembly: {error}"))?;
+        let payload = payload.map_err(invalid)?;
         match &payload {
             Payload::Version { encoding: Encoding::Component, .. } if depth == 0 => {
-                found.kind = Kind::Component
+                (found.kind, found.parts) = (Kind::Component, Some(Parts::default()))
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            _ if depth == 0 => {
-                found.record(&payload, engine).map_err(|error| format!("not valid WebAssembly: {error}"))?
-            }
+            _ if depth == 0 => found.record(&payload, engine).map_err(invalid)?,
             _ => {}
         }
+        found.count(&payload).map_err(invalid)?;
     }
     found.classify();
     found.judge();
@@ -117,8 +143,12 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
     Ok(found)
 }
 
+fn invalid(error: impl fmt::Display) -> String {
+    format!("not valid WebAssembly: {error}")
+}
+
 impl Inspection {
-    fn is_component(&self) -> bool {
+    pub(super) fn is_component(&self) -> bool {
         matches!(self.kind, Kind::WasiHttpP2 | Kind::WasiHttpP3 | Kind::Component)
     }
 
@@ -162,18 +192,55 @@ impl Inspection {
             }
             Payload::MemorySection(memories) => {
                 for memory in memories.clone() {
-                    let memory = memory?;
-                    let page = 1 << memory.page_size_log2.unwrap_or(16);
-                    let bytes = |pages: u64| pages.saturating_mul(page);
-                    self.memory = Some(MemorySize {
-                        initial: bytes(memory.initial),
-                        maximum: memory.maximum.map(bytes),
-                    });
+                    self.memory = Some(MemorySize::of(memory?));
+                }
+                // The engine allows more than one for what joins the components inside a component.
+                if memories.count() > 1 {
+                    let count = memories.count();
+                    self.problems.push(format!(
+                        "not valid WebAssembly for this host: it has {count} linear memories, and a handler has one"
+                    ));
                 }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Counts what is in a component, at any depth.
+    fn count(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+        let Some(parts) = &mut self.parts else { return Ok(()) };
+        match payload {
+            Payload::ModuleSection { .. } => parts.modules += 1,
+            Payload::InstanceSection(instances) => {
+                for instance in instances.clone() {
+                    parts.instances += u32::from(matches!(instance?, Instance::Instantiate { .. }));
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    let so_far = self.memory.map_or(0, |memory| memory.initial);
+                    let initial = so_far.saturating_add(MemorySize::of(memory?).initial);
+                    self.memory = Some(MemorySize { initial, maximum: None });
+                    parts.memories += 1;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Enters who provides each import of a component.
+    pub(super) fn set_providers(&mut self, surveyed: &[Surveyed]) {
+        let standings: BTreeMap<_, _> =
+            surveyed.iter().map(|import| (import.name.as_str(), import.standing)).collect();
+        for import in &mut self.imports {
+            import.provider = match standings.get(import.module.as_str()) {
+                Some(Standing::Provided) => Some(advice::provider(&import.module)),
+                Some(Standing::Types) => Some("nobody needs to: only types"),
+                Some(Standing::Missing) | None => None,
+            };
+        }
     }
 
     fn classify(&mut self) {
@@ -212,12 +279,15 @@ impl Inspection {
         if self.memory.is_none() || !self.exports.iter().any(|export| export == "memory (memory)") {
             self.problems.push("it does not export its linear memory as `memory`".to_owned());
         }
-        for import in &self.imports {
-            if import.provider.is_none() {
-                let hint = hint(&import.module);
-                let (module, name) = (import.module.escape_debug(), import.name.escape_debug());
-                self.problems.push(format!("it imports `{module}` `{name}`, which nobody provides{hint}"));
-            }
+        let missing = || self.imports.iter().filter(|import| import.provider.is_none());
+        for import in missing().take(NAMED_MAX) {
+            let hint = hint(&import.module);
+            let (module, name) = (printable(&import.module), printable(&import.name));
+            self.problems.push(format!("it imports `{module}` `{name}`, which nobody provides{hint}"));
+        }
+        let unnamed = missing().count().saturating_sub(NAMED_MAX);
+        if unnamed > 0 {
+            self.problems.push(format!("it imports {unnamed} others that nobody provides"));
         }
     }
 }

@@ -88,8 +88,8 @@ impl Guest {
         artifact: &Artifact,
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
-        check_next(artifact, &settings)?;
-        let abi = Abi::link(engine, artifact, &settings.limits)?;
+        let next = check_next(artifact, &settings);
+        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits), next)?;
         let (lane, places) = artifact.place(engine);
         let parked = Arc::new(Parked::default());
         if settings.isolation != Isolation::Request {

@@ -11,7 +11,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::capability::{Asker, Capabilities, Hooks};
+use super::capability::{Capabilities, Hooks};
 use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
@@ -193,11 +193,10 @@ impl ModuleState {
 impl ComponentState {
     pub(super) fn new(common: &Common) -> Self {
         let core = Core::new(common);
-        let asker = Asker::new(core.log.clone());
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         Self {
-            hooks: Hooks::new(Arc::clone(&common.capabilities), asker),
+            hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
             table,
             fault: None,
@@ -209,7 +208,7 @@ impl ComponentState {
 
     pub(super) fn begin(&mut self, exchange: Exchange) {
         self.core.begin(exchange);
-        self.hooks.asker = Asker::new(self.core.log.clone());
+        self.hooks.switch(&self.core.log);
     }
 }
 

@@ -26,7 +26,9 @@ type Handle = TypedFunc<(Resource<IncomingRequest>, Resource<ResponseOutparam>),
 
 /// Defines the whole of WASI 0.2 and of wasi:http 0.2.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    let mut options = wasmtime_wasi::p2::bindings::LinkOptions::default();
+    options.network_error_code(true);
+    wasmtime_wasi::p2::add_to_linker_with_options_async(linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     response::add_to_linker(linker)?;

@@ -1,0 +1,143 @@
+//! Binaries that mean harm: refused with a sentence, in bounded time, without a panic.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Far more than any refusal takes, on the slowest machine.
+const AT_MOST: Duration = Duration::from_secs(60);
+
+static ENGINE: LazyLock<GuestEngine> = LazyLock::new(|| GuestEngine::new(4).unwrap());
+
+/// A component with imports, types, modules and a handler.
+static SOUND: LazyLock<Vec<u8>> =
+    LazyLock::new(|| wat::parse_str(include_str!("../../../../tests/guests/ask.wat")).unwrap());
+
+/// All that is done at load.
+fn load(bytes: &[u8]) -> Result<(), LoadError> {
+    let wasm = binary(bytes)?;
+    let mut inspection = inspect(&wasm, &ENGINE).map_err(LoadError::one)?;
+    Artifact::try_out(&ENGINE, &wasm, &mut inspection, &CodeCache::off())
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    let started = Instant::now();
+    let error = load(bytes).unwrap_err();
+    assert!(started.elapsed() < AT_MOST, "{:?}", started.elapsed());
+    let text = error.to_string();
+    assert!(text.len() < 20_000, "{} bytes", text.len());
+    text
+}
+
+const MODULE_SECTION: u8 = 1;
+const COMPONENT_SECTION: u8 = 4;
+const TYPE_SECTION: u8 = 7;
+
+fn leb(mut value: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let byte = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            out.push(byte);
+            return out;
+        }
+        out.push(byte | 0x80);
+    }
+}
+
+/// A component of these sections.
+fn component(sections: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut out = b"\0asm\x0d\0\x01\0".to_vec();
+    for (id, contents) in sections {
+        out.push(*id);
+        out.extend(leb(contents.len()));
+        out.extend_from_slice(contents);
+    }
+    out
+}
+
+#[test]
+fn what_is_sound_loads() {
+    load(&SOUND).unwrap();
+}
+
+#[test]
+fn truncated_components() {
+    for length in (0..SOUND.len()).step_by(7) {
+        let refusal = refusal(&SOUND[..length]);
+        // Between two sections it is sound as far as it goes, but no handler.
+        let is_known = ["not valid WebAssembly", "exports neither", "cannot be compiled", "does not export"];
+        assert!(is_known.iter().any(|text| refusal.contains(text)), "{length}: {refusal}");
+    }
+}
+
+#[test]
+fn components_within_components() {
+    let mut nested = component(&[]);
+    for _ in 0..2_000 {
+        nested = component(&[(COMPONENT_SECTION, &nested)]);
+    }
+    refusal(&nested);
+    let module = b"\0asm\x01\0\0\0".as_slice();
+    refusal(&component(&vec![(MODULE_SECTION, module); 5_000]));
+}
+
+#[test]
+fn types_without_end() {
+    // (list (list (list …))), each in terms of the one before, from (list u8) on.
+    let mut lists = leb(5_000);
+    lists.extend([0x70, 0x7d]);
+    for index in 0..4_999 {
+        lists.push(0x70);
+        lists.extend(leb(index));
+    }
+    refusal(&component(&[(TYPE_SECTION, &lists)]));
+    // Each is a tuple of two of the one before: 2^40 values.
+    let mut tuples = leb(41);
+    tuples.extend([0x70, 0x7d]);
+    for index in 0..40 {
+        tuples.extend([0x6f, 2, index, index]);
+    }
+    refusal(&component(&[(TYPE_SECTION, &tuples)]));
+    // Very many small ones, and a count that is a lie.
+    let mut many = leb(200_000);
+    many.extend([0x70, 0x7d].repeat(200_000));
+    refusal(&component(&[(TYPE_SECTION, &many)]));
+    refusal(&component(&[(TYPE_SECTION, &leb(u32::MAX as usize))]));
+}
+
+#[test]
+fn text_without_end() {
+    for text in [
+        "(component ".repeat(100_000),
+        "(".repeat(1 << 20),
+        "(module (func ".to_owned() + &"(block ".repeat(100_000),
+    ] {
+        assert!(refusal(text.as_bytes()).starts_with("not valid WebAssembly: "));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn garbage_is_refused(bytes: Vec<u8>) {
+        refusal(&bytes);
+        refusal(&[b"\0asm\x0d\0\x01\0", bytes.as_slice()].concat());
+        refusal(&[b"\0asm\x01\0\0\0", bytes.as_slice()].concat());
+    }
+
+    /// Some of these are sound; none may do harm.
+    #[test]
+    fn altered_components(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let mut bytes = SOUND.clone();
+        for (index, byte) in changes {
+            *index.get_mut(&mut bytes) = byte;
+        }
+        let _ = load(&bytes);
+    }
+}
