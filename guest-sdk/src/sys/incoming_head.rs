@@ -107,7 +107,9 @@ mod tests {
     use super::*;
     use wasmux_abi::HeadView;
 
-    fn parts(method: &str, path: Option<&str>, fields: &[(&str, &str)]) -> Parts {
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
+    fn parts(method: &str, path: Option<&str>, fields: Fields<'_>) -> Parts {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()));
         Parts {
             method: method.to_owned(),
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn host_and_authority_stand_in_for_each_other() {
-        let table: [(Option<&str>, &[(&str, &str)], &str, &str); 5] = [
+        let table: [(Option<&str>, Fields<'_>, &str, &str); 5] = [
             (Some("a.test"), &[], "a.test", "a.test"),
             (Some("a.test"), &[("Host", "b.test")], "a.test", "b.test"),
             (None, &[("Host", "b.test")], "b.test", "b.test"),
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_length_is_declared_or_follows_from_the_method() {
-        let table: [(&str, &[(&str, &str)], i64); 6] = [
+        let table: [(&str, Fields<'_>, i64); 6] = [
             ("GET", &[], 0),
             ("POST", &[], -1),
             ("POST", &[("Content-Length", "12")], 12),
