@@ -173,8 +173,8 @@ fn inspect_says_who_provides() {
     let text = String::from_utf8_lossy(&site.run(&["inspect", "ask.wat"]).stdout).into_owned();
     for line in [
         "kind     component, wasi:http 0.2 handler",
-        "parts    2 core modules, 2 core instances, 1 memories",
-        "  wasi:clocks/timezone@0.2.0  ← wasmux: WASI 0.2\n",
+        "parts    core modules: 2, core instances: 2, memories: 1",
+        "  wasi:clocks/timezone@0.2.0         ← wasmux: WASI 0.2\n",
         "can be run as it is",
     ] {
         assert!(text.contains(line), "{text}");
@@ -219,7 +219,7 @@ fn what_is_too_large_for_its_limits_is_refused() {
     let limited = routes("it.wat", "instances = 2").replace("[routes]", &format!("{limits}[routes]"));
     let site = Site::new(&limited).file("it.wat", handler(two));
     let said =
-        "the component starts with 256 KiB in 2 memories, but its `memory` limit is 255 KiB; raise the limit";
+        "the component starts with 256 KiB of memory, but its `memory` limit is 255 KiB; raise the limit";
     assert!(err(&site.run(&["check"])).contains(said), "{}", err(&site.run(&["check"])));
     let enough = limited.replace("255KiB", "256KiB");
     let output = Site::new(&enough).file("it.wat", handler(two)).run(&["check"]);

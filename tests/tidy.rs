@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use self::rules::{FORBIDDEN, HTTP1, PURE};
+use self::rules::{ABIS, ABOVE_GUESTS, FORBIDDEN, HTTP1, PURE};
 use crate::support::guests::root;
 
 mod rules;
@@ -75,6 +75,33 @@ fn imports_point_one_way() {
     for (module, _) in FORBIDDEN {
         assert!(tops.contains(module), "there is no module {module} any more; adapt the rules");
     }
+}
+
+/// What comes first in a path behind all its `super::`.
+fn relative_names(code: &str) -> impl Iterator<Item = &str> {
+    let paths = code.split("use super::").skip(1);
+    paths.map(|path| path.trim_start_matches("super::").split([':', ';', ' ']).next().unwrap())
+}
+
+#[test]
+fn abis_are_siblings_on_common_ground() {
+    let mut failures = Vec::new();
+    for (_, file, code) in host_files() {
+        let Ok(inside) = file.strip_prefix("host/src/guest") else { continue };
+        let inside = inside.with_extension("");
+        let mut parts = inside.components().map(|part| part.as_os_str().to_str().unwrap());
+        let forbidden: Vec<&str> = match parts.next() {
+            Some("abi") => {
+                let own = parts.next();
+                own.map_or(vec![], |own| ABIS.into_iter().filter(|abi| *abi != own).collect())
+            }
+            Some(module) if ABOVE_GUESTS.contains(&module) => continue,
+            _ => ABOVE_GUESTS.iter().filter(|module| **module != "engine").copied().collect(),
+        };
+        let found = relative_names(&code).filter(|name| forbidden.contains(name));
+        failures.extend(found.map(|name| format!("{}: super::{name}", file.display())));
+    }
+    assert!(failures.is_empty(), "forbidden imports:\n{}", failures.join("\n"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve a deployment, or one module on `/`
+    /// Serve a deployment, or one handler on `/`
     #[command(after_help = "Examples:
   wasmux serve
   wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
@@ -68,7 +68,7 @@ With --json: an array of {\"file\", \"line\", \"kind\", \"message\"}. Exit code 
     #[command(after_help = "Example:
   wasmux new hello && cd hello && cargo test && wasmux serve")]
     New(NewArgs),
-    /// Send one request to a module, without a listener
+    /// Send one request to a handler, without a listener
     #[command(after_help = "Examples:
   wasmux invoke hello.wasm GET /
   wasmux invoke examples/hello GET /hello/World --pattern 'GET /hello/{name}'
@@ -79,7 +79,9 @@ The status and header go to standard error, the body to standard output. Exit co
     /// Say what a binary is, what it imports, and what is missing to run it
     #[command(after_help = "Examples:
   wasmux inspect handler.wasm
-  wasmux inspect handler.wasm --json")]
+  wasmux inspect handler.wasm --json
+
+Exit code 1 when it cannot be run.")]
     Inspect(InspectArgs),
 }
 

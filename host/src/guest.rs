@@ -23,12 +23,14 @@ mod log;
 mod memory;
 mod next;
 mod outbox;
+mod pace;
 mod request_body;
-mod shared;
+mod seats;
 mod sockets;
 mod state;
 mod stdio;
 mod timezone;
+mod trial;
 mod wasi;
 
 pub use artifact::Artifact;

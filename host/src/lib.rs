@@ -41,4 +41,5 @@ pub mod upgrade;
 pub mod activity;
 mod authority;
 pub mod error;
+mod hop_by_hop;
 pub mod request_id;

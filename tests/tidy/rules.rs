@@ -19,7 +19,7 @@ const PATH: &[&str] = &[
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 22] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 24] = [
     (
         "guest",
         &[&[
@@ -140,8 +140,33 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 22] = [
     ("upgrade", &[&["cli", "config", "server", "connection", "dispatch", "deployment", "guest", "drain"]]),
     ("activity", &[PATH, &["drain", "guest", "tls"]]),
     ("authority", &[PATH, &["drain", "guest", "tls"]]),
+    (
+        "chain",
+        &[&[
+            "listener",
+            "connection",
+            "dispatch",
+            "deployment",
+            "config",
+            "cli",
+            "server",
+            "handler",
+            "drain",
+            "access_log",
+            "builder",
+        ]],
+    ),
+    ("hop_by_hop", &[PATH, &["body", "drain", "guest", "tls"]]),
     ("request_id", &[PATH, &["guest"]]),
 ];
+
+/// The contracts between host and guests: siblings in `guest/abi`, none of which knows another.
+pub(super) const ABIS: [&str; 3] = ["serve_http", "p2", "p3"];
+
+/// Modules of `guest` that know the contracts, the instances and the queues in front of them. Others know none of these:
+/// they are what those are made of.
+pub(super) const ABOVE_GUESTS: [&str; 7] =
+    ["abi", "call", "engine", "instance", "isolation", "seats", "trial"];
 
 /// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
 /// parts) never knows what is above it (`settle`), and they meet in `link`.

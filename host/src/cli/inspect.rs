@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use super::{InspectArgs, OK, PROBLEMS, fail, print};
 use crate::config::ProcessConfig;
 use crate::guest::cache::CodeCache;
-use crate::guest::inspect::{Inspection, Parts};
+use crate::guest::inspect::{Import, Inspection, Parts};
 use crate::guest::{Artifact, GuestEngine};
+
+/// Widest column of names, in characters; longer names stand out.
+const WIDTH_MAX: usize = 60;
 
 pub(super) fn run(args: &InspectArgs) -> ExitCode {
     // As much room as a server has that does not say how much.
@@ -40,15 +43,16 @@ fn print_text(inspection: &Inspection) {
     if let Some(parts) = inspection.parts {
         let Parts { modules, instances, memories } = parts;
         print(format_args!(
-            "parts    {modules} core modules, {instances} core instances, {memories} memories"
+            "parts    core modules: {modules}, core instances: {instances}, memories: {memories}"
         ));
     }
     print(format_args!("exports  {}", plain(&inspection.exports.join(", "))));
     print("imports");
+    let name = |import: &Import| plain(format!("{} {}", import.module, import.name).trim_end());
+    let width = inspection.imports.iter().map(|import| name(import).chars().count().min(WIDTH_MAX)).max();
+    let width = width.unwrap_or_default();
     for import in &inspection.imports {
-        let provider = import.provider.unwrap_or("NOBODY");
-        let name = format!("{} {}", import.module, import.name);
-        print(plain(&format!("  {}  ← {provider}", name.trim_end())));
+        print(format_args!("  {:width$}  ← {}", name(import), import.provider.unwrap_or("NOBODY")));
     }
     if inspection.problems.is_empty() {
         print("can be run as it is");

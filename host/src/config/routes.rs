@@ -10,6 +10,7 @@ use wasmux_mux::{InsertError, Mux};
 use super::handlers::HandlerConfig;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
+use crate::hop_by_hop::HOP_BY_HOP;
 
 /// A checked `[routes]` or `[servers.NAME.routes]`.
 #[derive(Debug, Default)]
@@ -170,17 +171,10 @@ fn built_in(
 /// Most header fields of a fixed response.
 const RESPOND_FIELDS_MAX: usize = 100;
 
-/// Fields that say how the message is framed or what becomes of the connection (RFC 9110 section 7.6.1).
-const OWNED_BY_CONNECTION: [HeaderName; 8] = [
-    http::header::CONTENT_LENGTH,
-    http::header::TRANSFER_ENCODING,
-    http::header::CONNECTION,
-    http::header::TRAILER,
-    http::header::TE,
-    http::header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+/// Whether the server sets this field: it says how the message is framed, or what becomes of the connection.
+fn is_ours(name: &HeaderName) -> bool {
+    [http::header::CONTENT_LENGTH, http::header::TRAILER].contains(name) || HOP_BY_HOP.contains(name)
+}
 
 fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
     let status = table.integer("status", 200..=999).unwrap_or(200) as u16;
@@ -192,7 +186,7 @@ fn respond(table: &Table<'_>, body: &At<&str>) -> Option<RespondConfig> {
     }
     for (name, value) in fields {
         match (HeaderName::from_bytes(name.value.as_bytes()), HeaderValue::from_str(value.value)) {
-            (Ok(field), _) if OWNED_BY_CONNECTION.contains(&field) => {
+            (Ok(field), _) if is_ours(&field) => {
                 let message = format!("`headers`: `{field}` belongs to the connection; wasmux sets it");
                 table.bad_value(&name.span, message);
             }

@@ -1,10 +1,10 @@
-//! The contracts between host and guests. Siblings: none imports another, what they share is in `exchange`, `outbox`
-//! and `state`. Which one a guest keeps, its bytes say at load.
+//! The contracts between host and guests. Siblings: none imports another, what they share is in `components`,
+//! `exchange`, `outbox`, `pace` and `state`. Which one a guest keeps, its bytes say at load.
 
 use std::sync::Arc;
 
 use super::artifact::{Artifact, Code, LoadError};
-use super::components;
+use super::components::{Linked, Standard, check_size};
 use super::engine::GuestEngine;
 use super::exchange::Exchange;
 use super::limits::Limits;
@@ -41,9 +41,9 @@ pub(super) enum Abi {
     /// A core module with our contract.
     ServeHttp(Arc<serve_http::Linked>),
     /// A component that exports `wasi:http/incoming-handler` 0.2.
-    P2(Arc<p2::Linked>),
+    P2(Arc<Linked>),
     /// A component that exports `wasi:http/handler` 0.3.
-    P3(Arc<p3::Linked>),
+    P3(Arc<Linked>),
 }
 
 /// An instance with its store. It comes to life with its first request, so that what goes wrong in doing so is that
@@ -63,14 +63,14 @@ impl Abi {
         limits: &Limits,
     ) -> Result<Self, LoadError> {
         if let Code::P2(code) | Code::P3(code) = &artifact.code {
-            components::check_size(code, engine.instances(), limits)?;
+            check_size(code, engine.instances(), limits)?;
         }
         Ok(match &artifact.code {
             Code::Module(module) => {
                 Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))
             }
-            Code::P2(code) => Self::P2(Arc::new(p2::Linked::new(code)?)),
-            Code::P3(code) => Self::P3(Arc::new(p3::Linked::new(code)?)),
+            Code::P2(code) => Self::P2(Arc::new(Linked::new(code, Standard::P2)?)),
+            Code::P3(code) => Self::P3(Arc::new(Linked::new(code, Standard::P3)?)),
         })
     }
 

@@ -11,9 +11,7 @@ use wasmux_abi::NEXT_MODULE;
 use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
-use super::imports;
 use super::inspect::{Inspection, inspect};
-use super::instance::{Guest, GuestSettings};
 
 /// Checked and compiled guest code.
 #[derive(Clone)]
@@ -105,7 +103,7 @@ impl Artifact {
         }
     }
 
-    fn compile(
+    pub(super) fn compile(
         engine: &GuestEngine,
         wasm: &[u8],
         inspection: &Inspection,
@@ -126,7 +124,11 @@ impl Artifact {
         Ok((compiled, lane))
     }
 
-    fn new(compiled: Compiled, lane: &Arc<Lane>, inspection: Option<&Inspection>) -> Result<Self, LoadError> {
+    pub(super) fn new(
+        compiled: Compiled,
+        lane: &Arc<Lane>,
+        inspection: Option<&Inspection>,
+    ) -> Result<Self, LoadError> {
         let code = match compiled {
             Compiled::Module(module) => Code::Module(module),
             Compiled::Component(component) => {
@@ -167,60 +169,17 @@ impl Artifact {
             }
         }
     }
-
-    /// Looks into a `.wasm` or `.wat` file, and tries all that is done at load, without running it.
-    ///
-    /// # Errors
-    /// When the file cannot be read or is not WebAssembly.
-    pub fn inspect(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Inspection, LoadError> {
-        let bytes = read(path)?;
-        if Engine::detect_precompiled(&bytes).is_some() {
-            return Err(LoadError::one(
-                "it is compiled code; inspect the `.wasm` it was made from".to_owned(),
-            ));
-        }
-        let wasm = binary(&bytes)?;
-        let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
-        // A component that is no handler is worth a look at its imports.
-        if inspection.problems.is_empty() || inspection.is_component() {
-            let tried = Self::try_out(engine, &wasm, &mut inspection, cache);
-            let new = tried.err().into_iter().flat_map(|error| error.problems);
-            let new: Vec<_> = new.filter(|problem| !inspection.problems.contains(problem)).collect();
-            inspection.problems.extend(new);
-        }
-        Ok(inspection)
-    }
-
-    /// Does all that is done at load, and enters what can be learnt from it.
-    fn try_out(
-        engine: &GuestEngine,
-        wasm: &[u8],
-        inspection: &mut Inspection,
-        cache: &CodeCache,
-    ) -> Result<(), LoadError> {
-        let (compiled, lane) = Self::compile(engine, wasm, inspection, cache)?;
-        if let Compiled::Component(component) = &compiled {
-            let surveyed = imports::survey(component, &lane.components);
-            let failed = |error| LoadError::one(format!("its imports cannot be looked up: {error:#}"));
-            inspection.set_providers(&surveyed.map_err(failed)?);
-            if let Err(complaint) = lane.components.instantiate_pre(component) {
-                return Err(imports::explain(component, &lane.components, &complaint));
-            }
-        }
-        let artifact = Self::new(compiled, &lane, Some(inspection))?;
-        Guest::new(engine, &artifact, GuestSettings::default()).map(drop)
-    }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(LoadError::one(format!("{} is not a file", path.display())));
+        return Err(LoadError::one("it is not a file".to_owned()));
     }
-    std::fs::read(path).map_err(|error| LoadError::one(format!("cannot read {}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| LoadError::one(format!("it cannot be read: {error}")))
 }
 
 /// Turns the text format into the binary one; anything else passes through.
-fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
+pub(super) fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     // It quotes the line that is wrong, which may be the whole file.
     const CHARS_MAX: usize = 1_000;
     wat::parse_bytes(bytes).map_err(|error| {

@@ -75,8 +75,6 @@ impl Call {
             Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
             // The guest may work on, but not on this.
             Poll::Pending if self.outbox.is_complete() => Poll::Ready(Ok(None)),
-            // It goes on at once.
-            Poll::Pending if self.outbox.take_interruption() => Poll::Pending,
             Poll::Pending => {
                 self.outbox.take_released_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
             }

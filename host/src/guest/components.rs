@@ -1,15 +1,18 @@
 //! What a component exports and imports, against what the host expects and provides.
 
-use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{
+    Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc,
+};
+use wasmtime::{Engine, Store};
 
 use super::artifact::{ComponentCode, LoadError};
 use super::engine::TABLES_PER_GUEST;
 use super::imports;
 use super::inspect::Inspection;
 use super::limits::Limits;
-use super::state::ComponentState;
+use super::pace::Interrupted;
+use super::state::{Common, ComponentState, new_store};
 
 /// The standard contracts between host and handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,14 +106,51 @@ fn export_name(code: &ComponentCode, standard: Standard) -> Option<String> {
     export_names(&code.component, &code.lane.engine).into_iter().find(|name| standard.is_exported_as(name))
 }
 
+/// A component, linked with what the host provides.
+pub(super) struct Linked {
+    engine: Engine,
+    pre: InstancePre<ComponentState>,
+    handle: ComponentExportIndex,
+}
+
+impl Linked {
+    /// # Errors
+    /// With a sentence for each import that nobody provides, or when the handler's function is not as it must be.
+    pub(super) fn new(code: &ComponentCode, standard: Standard) -> Result<Self, LoadError> {
+        let handle = exported_function(code, standard)?;
+        Ok(Self { engine: code.lane.engine.clone(), pre: link(code)?, handle })
+    }
+
+    /// A store for one instance, and what tells when its guest was interrupted.
+    pub(super) fn store(&self, common: &Common) -> (Store<ComponentState>, Interrupted) {
+        let interrupted = Interrupted::default();
+        let mut state = ComponentState::new(common);
+        state.core.interrupted = Some(interrupted.clone());
+        (new_store(&self.engine, state), interrupted)
+    }
+
+    /// Instantiates the component in a store of its own, and answers the handler's function.
+    ///
+    /// # Errors
+    /// When the pool is full, or what the guest does at its start traps.
+    pub(super) async fn start<Params, Results>(
+        &self,
+        store: &mut Store<ComponentState>,
+    ) -> wasmtime::Result<TypedFunc<Params, Results>>
+    where
+        Params: ComponentNamedList + Lower + Send + Sync,
+        Results: ComponentNamedList + Lift + Send + Sync,
+    {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        instance.get_typed_func(store, self.handle)
+    }
+}
+
 /// Where the handler's function is.
 ///
 /// # Errors
 /// When it is not there, or has another type.
-pub(super) fn exported_function(
-    code: &ComponentCode,
-    standard: Standard,
-) -> Result<ComponentExportIndex, LoadError> {
+fn exported_function(code: &ComponentCode, standard: Standard) -> Result<ComponentExportIndex, LoadError> {
     let interface = standard.interface();
     let missing = || LoadError::one(format!("`{interface}` has no function `handle` of the standard's type"));
     let name = export_name(code, standard).ok_or_else(missing)?;
@@ -150,8 +190,7 @@ pub(super) fn check_size(code: &ComponentCode, instances: u32, limits: &Limits) 
     if code.memory_bytes > limits.memory_bytes_max {
         let (least, limit) = (code.memory_bytes >> 10, limits.memory_bytes_max >> 10);
         return Err(LoadError::one(format!(
-            "the component starts with {least} KiB in {memories} memories, but its `memory` limit is {limit} KiB; raise \
-             the limit"
+            "the component starts with {least} KiB of memory, but its `memory` limit is {limit} KiB; raise the limit"
         )));
     }
     Ok(())
@@ -161,7 +200,7 @@ pub(super) fn check_size(code: &ComponentCode, instances: u32, limits: &Limits) 
 ///
 /// # Errors
 /// With a sentence for each import that nobody provides.
-pub(super) fn link(code: &ComponentCode) -> Result<InstancePre<ComponentState>, LoadError> {
+fn link(code: &ComponentCode) -> Result<InstancePre<ComponentState>, LoadError> {
     link_with(code, &code.lane.components)
 }
 

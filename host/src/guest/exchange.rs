@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, StatusCode, Uri, request};
 
@@ -13,6 +13,7 @@ use super::outbox::Outbox;
 use super::request_body::RequestBody;
 use crate::activity::Activity;
 use crate::drain::Guard;
+use crate::hop_by_hop::HOP_BY_HOP;
 use crate::request_id::RequestId;
 use crate::stall::StallLimit;
 
@@ -71,17 +72,6 @@ pub struct RouteInfo {
     pub names: Vec<String>,
 }
 
-/// Fields of a request that end at this server.
-const CONNECTION_FIELDS: [HeaderName; 7] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
-
 /// A request on its way to a guest.
 #[derive(Debug)]
 pub struct Incoming {
@@ -113,7 +103,7 @@ impl Incoming {
             "" => "localhost".to_owned(),
             _ => authority,
         };
-        for name in &CONNECTION_FIELDS {
+        for name in &HOP_BY_HOP {
             parts.headers.remove(name);
         }
         let is_told = |host: &HeaderValue| !is_named || host == authority.as_str();

@@ -20,7 +20,7 @@ use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
-use super::shared::Crowd;
+use super::seats::Crowd;
 use super::state::Common;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};

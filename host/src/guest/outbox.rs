@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 
 use self::fields::{is_trailer, normalise};
-use self::standard::{Pace, Wakers};
+use self::standard::{Hold, Wakers};
 use self::timeout::Prepared;
 use crate::body::allows_no_body;
 
@@ -80,8 +80,8 @@ struct Inner {
     completed: bool,
     /// A response that is complete before anything of it was taken is sent in one piece.
     gathers: bool,
+    hold: Hold,
     wakers: Wakers,
-    pace: Pace,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
@@ -119,8 +119,8 @@ impl Outbox {
             prepared: None,
             completed: false,
             gathers: false,
+            hold: Hold::default(),
             wakers: Wakers::default(),
-            pace: Pace::default(),
         }))
     }
 
@@ -252,7 +252,7 @@ impl Outbox {
     /// The head of a streamed response, once it may leave.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        let may_leave = (inner.released && !inner.wakers.holds()) || inner.returned;
+        let may_leave = (inner.released && !inner.hold.is_held()) || inner.returned;
         if may_leave { inner.head.take() } else { None }
     }
 

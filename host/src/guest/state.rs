@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -16,7 +15,7 @@ use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
-use super::outbox::Outbox;
+use super::pace::Interrupted;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -43,8 +42,6 @@ pub(super) struct Common {
 pub(super) struct Core {
     /// The request and its response; none while an instance waits for one, and where an instance has several at a time.
     pub(super) exchange: Option<Exchange>,
-    /// Where the response of that request goes.
-    outbox: Option<Arc<Outbox>>,
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
@@ -52,8 +49,8 @@ pub(super) struct Core {
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
-    /// Set whenever the epoch interrupts the guest, for those who want to know that it computes.
-    pub(super) was_interrupted: Option<Arc<AtomicBool>>,
+    /// Set at every epoch tick, for those who want to know that the guest computes.
+    pub(super) interrupted: Option<Interrupted>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -106,11 +103,8 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
     store.epoch_deadline_callback(|mut store| {
-        if let Some(outbox) = &store.data_mut().core().outbox {
-            outbox.note_tick();
-        }
-        if let Some(was_interrupted) = &store.data_mut().core().was_interrupted {
-            was_interrupted.store(true, Ordering::Relaxed);
+        if let Some(interrupted) = &store.data_mut().core().interrupted {
+            interrupted.set();
         }
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
@@ -121,14 +115,13 @@ impl Core {
     fn new(common: &Common) -> Self {
         Self {
             exchange: None,
-            outbox: None,
             limiter: MemoryLimiter::new(common.memory_bytes_max),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
             folders: Arc::clone(&common.folders),
             next: common.next.clone(),
             origin: None,
-            was_interrupted: None,
+            interrupted: None,
             stdio: None,
         }
     }
@@ -141,7 +134,6 @@ impl Core {
         }
         self.limiter.refused = false;
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
-        self.outbox = Some(Arc::clone(&exchange.outbox));
         self.exchange = Some(exchange);
     }
 

@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc};
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
+use wasmtime::component::{Linker, Resource, TypedFunc};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{IncomingRequest, Scheme};
 
 use self::response::ResponseOutparam;
-use super::super::artifact::{ComponentCode, LoadError};
-use super::super::components::{self, Standard};
+use super::super::components::Linked;
 use super::super::exchange::Exchange;
-use super::super::state::{Common, ComponentState, new_store};
+use super::super::pace::{Interrupted, paced};
+use super::super::state::{Common, ComponentState};
 use super::Stop;
 use crate::error::{Error, Kind};
 
@@ -36,32 +36,19 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wa
     Ok(())
 }
 
-/// A component, linked.
-pub(in super::super) struct Linked {
-    engine: Engine,
-    pre: InstancePre<ComponentState>,
-    handle: ComponentExportIndex,
-}
-
-impl Linked {
-    pub(super) fn new(code: &ComponentCode) -> Result<Self, LoadError> {
-        let handle = components::exported_function(code, Standard::P2)?;
-        Ok(Self { engine: code.lane.engine.clone(), pre: components::link(code)?, handle })
-    }
-}
-
 /// One instance and its store.
 pub(in super::super) struct Instance {
     linked: Arc<Linked>,
     pub(super) store: Store<ComponentState>,
     handle: Option<Handle>,
+    interrupted: Interrupted,
     has_exited: bool,
 }
 
 impl Instance {
     pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
-        let store = new_store(&linked.engine, ComponentState::new(common));
-        Self { linked: Arc::clone(linked), store, handle: None, has_exited: false }
+        let (store, interrupted) = linked.store(common);
+        Self { linked: Arc::clone(linked), store, handle: None, interrupted, has_exited: false }
     }
 
     pub(super) fn may_serve_again(&self) -> bool {
@@ -72,7 +59,8 @@ impl Instance {
         let exchange = self.store.data_mut().core.exchange.take();
         let Some(exchange) = exchange else { return Err(Error::from(Kind::Internal).into()) };
         let outbox = Arc::clone(&exchange.outbox);
-        match self.call(exchange).await {
+        let interrupted = self.interrupted.clone();
+        match paced(&interrupted, &outbox, self.call(exchange)).await {
             Ok(()) => {}
             // Runtimes that end a handler by ending the program.
             Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
@@ -94,11 +82,7 @@ impl Instance {
         let Self { linked, store, handle, .. } = self;
         let handle = match handle {
             Some(handle) => *handle,
-            None => {
-                let instance = linked.pre.instantiate_async(&mut *store).await?;
-                let function = instance.get_typed_func(&mut *store, linked.handle)?;
-                *handle.insert(function)
-            }
+            None => *handle.insert(linked.start(store).await?),
         };
         let scheme = match exchange.request.peer.scheme {
             "https" => Scheme::Https,

@@ -1,21 +1,18 @@
 //! wasi:http 0.3: components that export the async function `handler.handle(request)`.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 
-use wasmtime::component::{
-    ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc, TypedFuncCallConcurrent,
-};
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
+use wasmtime::component::{Linker, Resource, TypedFunc, TypedFuncCallConcurrent};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::{Request, Response};
 
 use self::answer::answer;
-use self::settled::{Pace, settled};
-use super::super::artifact::{ComponentCode, LoadError};
-use super::super::components::{self, Standard};
-use super::super::state::{Common, ComponentState, Core, new_store};
+use self::settled::settled;
+use super::super::components::Linked;
+use super::super::pace::{Interrupted, paced};
+use super::super::state::{Common, ComponentState, Core};
 use super::Stop;
 use crate::error::{Error, Kind};
 
@@ -38,34 +35,18 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wa
     next::add_to_linker(linker)
 }
 
-/// A component, linked.
-pub(in super::super) struct Linked {
-    engine: Engine,
-    pre: InstancePre<ComponentState>,
-    handle: ComponentExportIndex,
-}
-
-impl Linked {
-    pub(super) fn new(code: &ComponentCode) -> Result<Self, LoadError> {
-        let handle = components::exported_function(code, Standard::P3)?;
-        Ok(Self { engine: code.lane.engine.clone(), pre: components::link(code)?, handle })
-    }
-}
-
 /// One instance and its store.
 pub(in super::super) struct Instance {
     linked: Arc<Linked>,
     pub(super) store: Store<ComponentState>,
     handle: Option<Handle>,
-    pace: Pace,
+    interrupted: Interrupted,
 }
 
 impl Instance {
     pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
-        let mut store = new_store(&linked.engine, ComponentState::new(common));
-        let pace = Pace::new();
-        store.data_mut().core.was_interrupted = Some(pace.flag());
-        Self { linked: Arc::clone(linked), store, handle: None, pace }
+        let (store, interrupted) = linked.store(common);
+        Self { linked: Arc::clone(linked), store, handle: None, interrupted }
     }
 
     /// What of the guest is called; instantiates it the first time.
@@ -73,9 +54,7 @@ impl Instance {
         if let Some(handle) = self.handle {
             return Ok(handle);
         }
-        let instance = self.linked.pre.instantiate_async(&mut self.store).await?;
-        let handle = instance.get_typed_func(&mut self.store, self.linked.handle)?;
-        Ok(*self.handle.insert(handle))
+        Ok(*self.handle.insert(self.linked.start(&mut self.store).await?))
     }
 
     fn core(&mut self) -> &mut Core {
@@ -89,24 +68,13 @@ impl Instance {
         let _peer = Arc::clone(&exchange.request.peer);
         let handle = self.start().await?;
         let outbox = Arc::clone(&exchange.outbox);
-        outbox.hold();
-        let Self { store, pace, .. } = self;
-        let mut work = pin!(settled(
-            pace.flag(),
-            store.run_concurrent(async |accessor| {
-                answer(accessor, handle, exchange, None).await?;
-                // What the guest still does after its response belongs to this request.
-                poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                Ok(())
-            })
-        ));
-        poll_fn(|cx| {
-            let polled = work.as_mut().poll(cx);
-            if let (_, true) = pace.note() {
-                outbox.let_go();
-            }
-            polled
-        })
-        .await?
+        let Self { store, interrupted, .. } = self;
+        let work = store.run_concurrent(async |accessor| {
+            answer(accessor, handle, exchange, None).await?;
+            // What the guest still does after its response belongs to this request.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        });
+        paced(interrupted, &outbox, settled(interrupted, work)).await?
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::super::abi::{Abi, p3};
 use super::super::exchange::Exchange;
 use super::super::isolation::{Concurrency, Reuse};
-use super::super::shared::{Ask, Crowd, Job, Outcome, Seats};
+use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::{Guest, INSTANCE_WAIT};
 use crate::error::{Error, Kind};
 

@@ -3,6 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::SendError;
+use crate::hop_by_hop::HOP_BY_HOP;
 
 /// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
 const NOT_IN_TRAILERS: [HeaderName; 7] = [
@@ -22,14 +23,7 @@ pub(super) fn is_trailer(name: &HeaderName) -> bool {
 
 /// Takes out what belongs to the connection and not to the guest, and reads the declared length.
 pub(super) fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
-    const OWNED: [HeaderName; 5] = [
-        header::TE,
-        header::TRANSFER_ENCODING,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        header::UPGRADE,
-    ];
-    for name in &OWNED {
+    for name in HOP_BY_HOP.iter().filter(|name| **name != header::CONNECTION) {
         headers.remove(name);
     }
     let is_close = |value: &HeaderValue| {

@@ -14,12 +14,19 @@ use super::{BUFFER_BYTES, Broken, Finished, Inner, Outbox, SendError, Stage};
 /// still leaves in one piece, with its length. Beyond them what there is goes to the client.
 const TICKS_MAX: u32 = 5;
 
-/// How often a guest was interrupted since it has opened its response.
+/// Whether a response stays here although it could leave: see [`Outbox::hold`].
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    ticks: u32,
-    /// It was interrupted, and waits for nothing.
-    is_interrupted: bool,
+pub(super) enum Hold {
+    #[default]
+    Free,
+    /// Its guest was interrupted so often since it has opened the response.
+    Held { ticks: u32 },
+}
+
+impl Hold {
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
 }
 
 /// Who waits for what.
@@ -29,8 +36,6 @@ pub(super) struct Wakers {
     writer: Option<Waker>,
     /// A connection that waits for something to send, when the guest runs elsewhere.
     reader: Option<Waker>,
-    /// The reader is not woken, and the head stays, until the guest waits: see `Outbox::hold`.
-    holds: bool,
 }
 
 impl Wakers {
@@ -40,15 +45,7 @@ impl Wakers {
         }
     }
 
-    /// Whether the head has to wait for more to go with it.
-    pub(super) fn holds(&self) -> bool {
-        self.holds
-    }
-
     fn wake_reader(&mut self) {
-        if self.holds {
-            return;
-        }
         if let Some(waker) = self.reader.take() {
             waker.wake();
         }
@@ -70,23 +67,8 @@ impl Outbox {
         })?;
         let mut inner = self.lock();
         (inner.released, inner.gathers) = (true, true);
-        inner.wakers.wake_reader();
+        inner.wake_reader();
         Ok(())
-    }
-
-    /// An epoch tick has interrupted the guest.
-    pub(in super::super) fn note_tick(&self) {
-        let mut inner = self.lock();
-        if inner.gathers {
-            inner.pace.ticks = inner.pace.ticks.saturating_add(1);
-            inner.pace.is_interrupted = true;
-        }
-    }
-
-    /// Whether the guest has stopped for no other reason than a tick, and its response is worth waiting for.
-    pub(in super::super) fn take_interruption(&self) -> bool {
-        let mut inner = self.lock();
-        std::mem::take(&mut inner.pace.is_interrupted) && inner.pace.ticks <= TICKS_MAX
     }
 
     /// Whether there is no response yet.
@@ -134,7 +116,7 @@ impl Outbox {
                 Err(error) => return Err(error),
             }
         }
-        inner.wakers.wake_reader();
+        inner.wake_reader();
         Ok(())
     }
 
@@ -149,7 +131,7 @@ impl Outbox {
         }
         if !inner.has_no_content() && inner.owed.unwrap_or(0) > 0 {
             inner.stage = Stage::Ended;
-            inner.wakers.wake_reader();
+            inner.wake_reader();
             return Err(SendError::Length);
         }
         if let Some(mut trailers) = trailers {
@@ -158,7 +140,7 @@ impl Outbox {
             inner.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         }
         (inner.stage, inner.completed) = (Stage::Ended, true);
-        inner.wakers.wake_reader();
+        inner.wake_reader();
         Ok(())
     }
 
@@ -166,7 +148,7 @@ impl Outbox {
     pub(in super::super) fn abandon(&self) {
         let mut inner = self.lock();
         inner.broken.get_or_insert(Broken::Abandoned);
-        inner.wakers.wake_reader();
+        inner.wake_reader();
     }
 
     /// Whether the response is complete whatever the guest still does.
@@ -174,17 +156,27 @@ impl Outbox {
         self.lock().completed
     }
 
-    /// Keeps what there is until [`Self::let_go`]: a guest that runs in another task would see its head leave before its body.
+    /// Keeps the response here until the guest has stopped, see [`Self::stopped`]: while it runs, more may come that can
+    /// go with it. A response that is complete by then leaves in one piece, with its length.
     pub(in super::super) fn hold(&self) {
-        self.lock().wakers.holds = true;
+        self.lock().hold = Hold::Held { ticks: 0 };
     }
 
-    /// The guest waits for something: what there is may leave.
-    pub(in super::super) fn let_go(&self) {
+    /// The guest has stopped: it waits, or `is_computing` and was interrupted by an epoch tick. What it has opened may
+    /// leave, unless it is to go on at once and has done so for at most [`TICKS_MAX`] ticks.
+    pub(in super::super) fn stopped(&self, is_computing: bool) {
         let mut inner = self.lock();
-        if inner.wakers.holds && inner.stage != Stage::Open {
-            inner.wakers.holds = false;
-            inner.wakers.wake_reader();
+        match inner.hold {
+            // While there is nothing, ticks do not count.
+            Hold::Held { .. } if inner.stage == Stage::Open => {}
+            Hold::Held { ticks } if is_computing && ticks < TICKS_MAX => {
+                inner.hold = Hold::Held { ticks: ticks + 1 };
+            }
+            Hold::Held { .. } => {
+                inner.hold = Hold::Free;
+                inner.wake_reader();
+            }
+            Hold::Free => {}
         }
     }
 
@@ -199,6 +191,12 @@ impl Outbox {
 }
 
 impl Inner {
+    fn wake_reader(&mut self) {
+        if !self.hold.is_held() {
+            self.wakers.wake_reader();
+        }
+    }
+
     /// The whole response, if it is complete and nothing of it has left: it needs no chunks.
     pub(super) fn gather(&mut self) -> Option<Finished> {
         let is_whole = self.owed.unwrap_or(0) == 0 && self.trailers.is_none() && self.broken.is_none();
@@ -209,5 +207,41 @@ impl Inner {
         self.stage = Stage::Ended;
         let body: Bytes = std::mem::take(&mut self.buffer).freeze();
         Some(Finished::Whole(status, headers, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+
+    fn is_released(outbox: &Outbox) -> bool {
+        outbox.take_released_head().is_some()
+    }
+
+    #[test]
+    fn a_held_response_leaves_when_its_guest_waits() {
+        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        outbox.hold();
+        outbox.stopped(false);
+        outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
+        assert!(!is_released(&outbox), "that was before there was anything");
+        outbox.stopped(false);
+        assert!(is_released(&outbox));
+    }
+
+    #[test]
+    fn a_held_response_leaves_when_its_guest_computes_for_long() {
+        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        outbox.hold();
+        (0..100).for_each(|_| outbox.stopped(true));
+        outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
+        for tick in 0..TICKS_MAX {
+            outbox.stopped(true);
+            assert!(!is_released(&outbox), "tick {tick}");
+        }
+        outbox.stopped(true);
+        assert!(is_released(&outbox));
     }
 }

@@ -6,42 +6,14 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use super::super::super::pace::Interrupted;
+
 /// Polls in a row before others get their turn.
 const TURNS_MAX: u32 = 32;
-
-/// Epoch ticks (2 ms each) for which the head of a response waits for a guest that computes, so that what follows may go
-/// with it.
-const TICKS_MAX: u32 = 5;
-
-/// Tells a guest that waits from one that was interrupted.
-pub(super) struct Pace {
-    /// Set by the epoch.
-    was_interrupted: Arc<AtomicBool>,
-    ticks: u32,
-}
-
-impl Pace {
-    pub(super) fn new() -> Self {
-        Self { was_interrupted: Arc::default(), ticks: 0 }
-    }
-
-    /// For the store whose guest this is about.
-    pub(super) fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.was_interrupted)
-    }
-
-    /// Asked when the guest has stopped: whether it computes and will go on at once, and whether what it has made so far
-    /// may leave.
-    pub(super) fn note(&mut self) -> (bool, bool) {
-        let is_computing = self.was_interrupted.swap(false, Ordering::Relaxed);
-        self.ticks = if is_computing { self.ticks.saturating_add(1) } else { 0 };
-        (is_computing, !is_computing || self.ticks >= TICKS_MAX)
-    }
-}
 
 /// Nobody polls; a wake goes on to the task.
 const WAITING: u8 = 0;
@@ -86,15 +58,15 @@ impl Wake for Signal {
 }
 
 /// Runs `work`; it is pending only when nothing can go on without something from outside, or when it is others' turn.
-/// `was_interrupted` tells of the last poll only.
-pub(super) async fn settled<F: Future>(was_interrupted: Arc<AtomicBool>, work: F) -> F::Output {
+/// `interrupted` tells of the last poll only.
+pub(super) async fn settled<F: Future>(interrupted: &Interrupted, work: F) -> F::Output {
     let mut work = pin!(work);
     let signal = Arc::new(Signal::default());
     let waker = Waker::from(Arc::clone(&signal));
     poll_fn(|cx| {
         for _ in 0..TURNS_MAX {
             signal.begin(cx.waker());
-            was_interrupted.store(false, Ordering::Relaxed);
+            interrupted.take();
             if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Poll::Ready(output);
             }
@@ -124,7 +96,8 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        let mut settled = pin!(settled(Arc::default(), work));
+        let interrupted = Interrupted::default();
+        let mut settled = pin!(settled(&interrupted, work));
         let mut outer = 1;
         while settled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             outer += 1;
@@ -149,8 +122,9 @@ mod tests {
             }
         }
         let inner = Mutex::new(None);
+        let interrupted = Interrupted::default();
         let mut settled = pin!(settled(
-            Arc::default(),
+            &interrupted,
             poll_fn(|cx| {
                 *inner.lock().unwrap() = Some(cx.waker().clone());
                 Poll::<()>::Pending

@@ -9,15 +9,16 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, sleep_until};
 use wasmtime::component::{Accessor, AccessorTask};
 
+use super::super::super::components::Linked;
 use super::super::super::exchange::Exchange;
 use super::super::super::failure::failure;
 use super::super::super::next::Origin;
-use super::super::super::shared::{Due, Seats};
+use super::super::super::seats::{Due, Seats};
 use super::super::super::state::{Common, ComponentState};
 use super::super::Stop;
 use super::answer::answer;
 use super::settled::settled;
-use super::{Handle, Instance, Linked};
+use super::{Handle, Instance};
 use crate::error::{Error, Kind, chain};
 
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
@@ -64,13 +65,13 @@ enum Ended {
 
 async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended> {
     let handle = instance.start().await.map_err(Ended::Failed)?;
-    let Instance { store, pace, .. } = instance;
+    let Instance { store, interrupted, .. } = instance;
     // One request in each turn: when its guest computes for long, the others are not yet in there with it.
     let is_turn = AtomicBool::new(true);
     let mut run =
         pin!(store.run_concurrent(async |accessor| take_in(accessor, handle, seats, &is_turn).await));
     let mut work = pin!(settled(
-        pace.flag(),
+        interrupted,
         poll_fn(|cx| {
             is_turn.store(true, Ordering::Relaxed);
             run.as_mut().poll(cx)
@@ -80,14 +81,12 @@ async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended>
     poll_fn(|cx| {
         seats.set_running();
         let polled = work.as_mut().poll(cx);
-        let (is_computing, may_leave) = pace.note();
+        let is_computing = interrupted.take();
         seats.set_computing(is_computing);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.flatten().map_err(Ended::Failed));
         }
-        if may_leave {
-            seats.let_go();
-        }
+        seats.stopped(is_computing);
         // Time is looked at out here: what is inside is not polled while the guest computes.
         loop {
             let at = match seats.check(Instant::now()) {

@@ -1,4 +1,4 @@
-//! `wasmux:next/1` (ABI.md section 5): the handler behind this one.
+//! `wasmux:next/1` (ABI.md section 6): the handler behind this one.
 
 use std::future::poll_fn;
 

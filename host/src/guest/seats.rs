@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::engine::Waiting;
 use super::exchange::{Exchange, Peer};
 use super::isolation::{Concurrency, MakesRoom, Reuse};
 use super::outbox::Outbox;
@@ -218,9 +219,9 @@ impl Seats {
         self.lock().lingering = None;
     }
 
-    /// The guest waits: what it has for its clients may leave.
-    pub(super) fn let_go(&self) {
-        self.lock().active.iter().for_each(|active| active.outbox.let_go());
+    /// The guest has stopped: see [`Outbox::stopped`].
+    pub(super) fn stopped(&self, is_computing: bool) {
+        self.lock().active.iter().for_each(|active| active.outbox.stopped(is_computing));
     }
 
     /// Closes an instance that has waited for too long, or has a request whose time is up.
@@ -277,7 +278,7 @@ pub(super) struct Crowd {
     all: Mutex<Vec<Arc<Seats>>>,
     room: Arc<Notify>,
     /// Requests that wait for room.
-    waiting: AtomicUsize,
+    waiting: AtomicU32,
 }
 
 /// Which instances are asked.
@@ -335,7 +336,7 @@ impl Crowd {
 
     /// Waits for a seat; who is asked is [`Ask::Running`].
     pub(super) async fn wait(&self, job: &mut Option<Job>) {
-        let _waiter = Waiter::new(&self.waiting);
+        let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut room = pin!(self.room.notified());
             // From here on nothing is missed.
@@ -352,25 +353,9 @@ impl Crowd {
     }
 }
 
-/// Counts as long as it is there.
-struct Waiter<'a>(&'a AtomicUsize);
-
-impl<'a> Waiter<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl MakesRoom for Crowd {
     fn evict(&self) -> bool {
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             return false; // what is idle now is not for long
         }
         let all = self.lock();
