@@ -19,9 +19,9 @@ pub enum Kind {
     Aborted,
     /// The guest's response does not keep its own promises, such as a Content-Length.
     BadResponse,
-    /// The guest returned without a response.
+    /// The guest returned without a response: `response-outparam.set` of wasi:http 0.2 was never called.
     NoResponse,
-    /// The guest answered with an error instead of a response, as wasi:http lets it.
+    /// The guest answered with an error (`error-code` of `wasi:http/types`) instead of a response.
     GuestError,
     /// The response body is longer than the handler's `response_body` limit, or than one call may make it.
     ResponseTooLarge,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tracing::Level;
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -73,6 +74,8 @@ pub(super) struct ComponentState {
     pub(super) fault: Option<Error>,
     /// Whose requests an instance has that has several, and which of its tasks they are; empty in others.
     pub(super) origins: Vec<(GuestTaskId, Origin)>,
+    /// Body bytes that wait for their response to be set (0.2).
+    pub(super) early_bytes: Arc<AtomicUsize>,
     http: WasiHttpCtx,
     /// Made at the first WASI call.
     wasi: Option<WasiCtx>,
@@ -193,6 +196,7 @@ impl ComponentState {
             table,
             fault: None,
             origins: Vec::new(),
+            early_bytes: Arc::default(),
             http: WasiHttpCtx::new(),
             wasi: None,
         }
