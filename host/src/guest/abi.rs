@@ -69,8 +69,8 @@ impl Abi {
             Code::Module(module) => {
                 Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))
             }
-            Code::P2(code) => Self::P2(Arc::new(Linked::new(code, Standard::P2)?)),
-            Code::P3(code) => Self::P3(Arc::new(Linked::new(code, Standard::P3)?)),
+            Code::P2(code) => Self::P2(Arc::new(Linked::new(code, Standard::P2, p2::fits)?)),
+            Code::P3(code) => Self::P3(Arc::new(Linked::new(code, Standard::P3, p3::fits)?)),
         })
     }
 

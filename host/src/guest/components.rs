@@ -46,16 +46,6 @@ impl Standard {
             interface == self.interface() && version.starts_with(self.versions()) && !version.contains('-')
         })
     }
-
-    fn fits(self, function: &ComponentFunc) -> bool {
-        let (params, results) = match self {
-            Self::P2 => (2, 0),
-            Self::P3 => (1, 1),
-        };
-        function.async_() == (self == Self::P3)
-            && function.params().len() == params
-            && function.results().len() == results
-    }
 }
 
 /// Which contract a component keeps: the newest, if it exports both.
@@ -114,11 +104,18 @@ pub(super) struct Linked {
 }
 
 impl Linked {
+    /// Links it. `fits` says whether a function has the type of `standard`'s `handle`.
+    ///
     /// # Errors
     /// With a sentence for each import that nobody provides, or when the handler's function is not as it must be.
-    pub(super) fn new(code: &ComponentCode, standard: Standard) -> Result<Self, LoadError> {
-        let handle = exported_function(code, standard)?;
-        Ok(Self { engine: code.lane.engine.clone(), pre: link(code)?, handle })
+    pub(super) fn new(
+        code: &ComponentCode,
+        standard: Standard,
+        fits: fn(&ComponentFunc) -> bool,
+    ) -> Result<Self, LoadError> {
+        let pre = link(code)?;
+        let handle = exported_function(code, standard, fits)?;
+        Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
 
     /// A store for one instance, and what tells when its guest was interrupted.
@@ -146,18 +143,28 @@ impl Linked {
     }
 }
 
-/// Where the handler's function is.
+/// Where the handler's function is. `fits` judges its type, in which the host's resources have taken their places: the
+/// imports must be satisfied.
 ///
 /// # Errors
 /// When it is not there, or has another type.
-fn exported_function(code: &ComponentCode, standard: Standard) -> Result<ComponentExportIndex, LoadError> {
-    let interface = standard.interface();
+fn exported_function(
+    code: &ComponentCode,
+    standard: Standard,
+    fits: fn(&ComponentFunc) -> bool,
+) -> Result<ComponentExportIndex, LoadError> {
+    let (interface, engine) = (standard.interface(), &code.lane.engine);
     let missing = || LoadError::one(format!("`{interface}` has no function `handle` of the standard's type"));
     let name = export_name(code, standard).ok_or_else(missing)?;
     let instance = code.component.get_export_index(None, &name).ok_or_else(missing)?;
-    let (item, function) = code.component.get_export(Some(&instance), "handle").ok_or_else(missing)?;
-    match item {
-        ComponentItem::ComponentFunc(ty) if standard.fits(&ty) => Ok(function),
+    let function = code.component.get_export_index(Some(&instance), "handle").ok_or_else(missing)?;
+    let linked = code.lane.components.substituted_component_type(&code.component).map_err(|_| missing())?;
+    let Some(ComponentItem::ComponentInstance(instance)) = linked.get_export(engine, &name).map(|it| it.ty)
+    else {
+        return Err(missing());
+    };
+    match instance.get_export(engine, "handle").map(|it| it.ty) {
+        Some(ComponentItem::ComponentFunc(ty)) if fits(&ty) => Ok(function),
         _ => Err(missing()),
     }
 }

@@ -22,8 +22,8 @@ use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
 
 /// Handles (streams, bodies, sets of fields) that one component instance may hold at a time; beyond it host calls that
-/// would make another one trap.
-const HANDLES_MAX: usize = 100_000;
+/// would make another one trap. Each may hold 128 KiB of the host's memory, which the handler's `memory` does not count.
+const HANDLES_MAX: usize = 10_000;
 
 /// What all instances of one handler have in common.
 #[derive(Clone, Debug)]

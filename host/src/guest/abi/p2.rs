@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::{Linker, Resource, TypedFunc};
+use wasmtime::component::types::ComponentFunc;
+use wasmtime::component::{Linker, Resource, ResourceType, Type, TypedFunc};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{IncomingRequest, Scheme};
@@ -34,6 +35,14 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wa
     response::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Whether this is [`Handle`]'s type.
+pub(super) fn fits(function: &ComponentFunc) -> bool {
+    let own_request = Type::Own(ResourceType::host::<IncomingRequest>());
+    let own_outparam = Type::Own(ResourceType::host::<ResponseOutparam>());
+    let params = function.params().map(|(_, ty)| ty);
+    !function.async_() && params.eq([own_request, own_outparam]) && function.results().len() == 0
 }
 
 /// One instance and its store.

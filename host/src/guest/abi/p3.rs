@@ -4,7 +4,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::{Linker, Resource, TypedFunc, TypedFuncCallConcurrent};
+use wasmtime::component::types::ComponentFunc;
+use wasmtime::component::{Linker, Resource, ResourceType, Type, TypedFunc, TypedFuncCallConcurrent};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p3::{Request, Response};
 
@@ -33,6 +34,20 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wa
     wasmtime_wasi::p3::add_to_linker(linker)?;
     wasmtime_wasi_http::p3::add_to_linker(linker)?;
     next::add_to_linker(linker)
+}
+
+/// Whether this is [`Handle`]'s type; of the errors, only that there are any.
+pub(super) fn fits(function: &ComponentFunc) -> bool {
+    let own_request = Type::Own(ResourceType::host::<Request>());
+    let own_response = Type::Own(ResourceType::host::<Response>());
+    let mut results = function.results();
+    let is_answer = match (results.next(), results.next()) {
+        (Some(Type::Result(answer)), None) => {
+            answer.ok() == Some(own_response) && matches!(answer.err(), Some(Type::Variant(_)))
+        }
+        _ => false,
+    };
+    function.async_() && function.params().map(|(_, ty)| ty).eq([own_request]) && is_answer
 }
 
 /// One instance and its store.
