@@ -8,12 +8,13 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 use wasmux_abi::NEXT_MODULE;
 
+use super::abi::Abi;
 use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
 use super::imports;
 use super::inspect::{Inspection, inspect};
-use super::instance::{Guest, GuestSettings};
+use super::limits::Limits;
 
 /// Checked and compiled guest code.
 #[derive(Clone)]
@@ -208,7 +209,8 @@ impl Artifact {
             }
         }
         let artifact = Self::new(compiled, &lane, Some(inspection))?;
-        Guest::new(engine, &artifact, GuestSettings::default()).map(drop)
+        // Not all that is asked of a handler: which one is behind it, routes.toml says.
+        Abi::link(engine, &artifact, &Limits::default()).map(drop)
     }
 }
 
