@@ -131,8 +131,10 @@ where
 {
     let mut connection = pin!(connection);
     tokio::select! {
-        is_open = watched(connection.as_mut(), gate) => return is_open,
+        // First, so that no request that came after the drain began is answered as if there was none.
+        biased;
         () = guard.reached(Phase::Leaving) => {}
+        is_open = watched(connection.as_mut(), gate) => return is_open,
     }
     // A client that reuses the connection may be sending a request at this very moment, and would take the end for a
     // failure. So its next response says that it is the last one; closing by ourselves is for clients that send nothing.

@@ -192,10 +192,14 @@ impl Guest {
 
     /// A new instance, or a warm one if there is one first.
     async fn start(&self) -> Result<Live, Error> {
-        let permit = tokio::select! {
-            biased;
-            permit = self.admit() => permit?,
-            live = self.parked.wait() => return Ok(live),
+        // Mostly there is room, and nothing to set up a wait for.
+        let permit = match Arc::clone(&self.lane.permits).try_acquire_many_owned(self.places) {
+            Ok(permit) => permit,
+            Err(_) => tokio::select! {
+                biased;
+                permit = self.admit() => permit?,
+                live = self.parked.wait() => return Ok(live),
+            },
         };
         Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
     }

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use wasmtime::Engine;
 
+use super::abi::Abi;
 use super::artifact::{Artifact, LoadError, binary, read};
 use super::cache::{CodeCache, Compiled};
 use super::engine::GuestEngine;
 use super::imports;
 use super::inspect::{Inspection, inspect};
-use super::instance::{Guest, GuestSettings};
+use super::limits::Limits;
 
 impl Artifact {
     /// Looks into a `.wasm` or `.wat` file, and tries all that is done at load, without running it.
@@ -52,8 +53,7 @@ impl Artifact {
             }
         }
         let artifact = Self::new(compiled, &lane, Some(inspection))?;
-        // A name for sentences about the handler's keys.
-        let settings = GuestSettings { name: "NAME".to_owned(), ..GuestSettings::default() };
-        Guest::new(engine, &artifact, settings).map(drop)
+        // Not all that is asked of a handler: which one is behind it, routes.toml says.
+        Abi::link(engine, &artifact, &Limits::default()).map(drop)
     }
 }
