@@ -25,6 +25,9 @@ use crate::error::Error;
 /// would make another one trap. Each may hold 128 KiB of the host's memory, which the handler's `memory` does not count.
 const HANDLES_MAX: usize = 10_000;
 
+/// The same for guests that have folders, each of whose handles may be an open file of this process. Also of core modules.
+const FILES_MAX: usize = 1_000;
+
 /// What all instances of one handler have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
@@ -181,7 +184,11 @@ impl ModuleState {
     /// WASI preview 1.
     pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
         let Self { core, wasi, .. } = self;
-        wasi.get_or_insert_with(|| core.wasi().allow_tcp(false).allow_udp(false).build_p1())
+        wasi.get_or_insert_with(|| {
+            let mut wasi = core.wasi().allow_tcp(false).allow_udp(false).build_p1();
+            wasi.ctx().table.set_max_capacity(FILES_MAX);
+            wasi
+        })
     }
 }
 
@@ -189,7 +196,7 @@ impl ComponentState {
     pub(super) fn new(common: &Common) -> Self {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
+        table.set_max_capacity(if common.folders.is_empty() { HANDLES_MAX } else { FILES_MAX });
         Self {
             hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
