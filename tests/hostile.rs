@@ -102,6 +102,27 @@ fn a_client_that_never_reads_is_cut_off() {
     }
 }
 
+/// A guest that may read a folder must not use up the descriptors of the process.
+#[test]
+fn a_guest_opens_no_more_files_than_it_may() {
+    const OPENS: &str = r#"(module
+      (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 64) "file")
+      (func (export "serve_http")
+        (loop $again
+          (br_if $again (i32.eqz (call $open
+            (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 0)
+            (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 128)))))
+        unreachable))"#;
+    let routes = "[handlers.opens]\nwasm = \"opens.wat\"\nfolders = { \"/a\" = \"folder\" }\n[routes]\n\"/\" = \"opens\"\n";
+    let server = Site::new(routes).file("opens.wat", OPENS).file("folder/file", "").serve();
+    assert_eq!(server.get("/").status, 500);
+    server.log.wait_for(&["the guest trapped: resource table has no free keys"]);
+    assert_eq!(server.get("/").status, 500, "what it had open is closed");
+}
+
 /// A stall is a client that takes nothing, not a handler that says nothing.
 #[test]
 fn slow_handlers_do_not_stall() {

@@ -222,3 +222,24 @@ fn head_has_no_content() {
         }
     });
 }
+
+/// As many names as h2 takes: a `HeaderMap` that is full panics when anything is added.
+#[test]
+fn requests_with_too_many_fields_are_refused() {
+    let server = serve_with("max_header_bytes = \"2MiB\"");
+    for (count, status) in [(499, 200), (501, 431), (24_575, 431), (24_576, 431)] {
+        for path in ["/", "/sleep/0"] {
+            http2::run(async {
+                let (mut client, _) = http2::connect(server.address()).await;
+                let mut request = http2::request("GET", path);
+                for number in 0..count {
+                    let name = http::HeaderName::from_bytes(format!("x{number}").as_bytes()).unwrap();
+                    request.headers_mut().insert(name, http::HeaderValue::from_static("1"));
+                }
+                let (response, _) = client.send_request(request, true).unwrap();
+                assert_eq!(response.await.unwrap().status(), status, "{count} fields for {path}");
+            });
+        }
+    }
+    assert_serves_others(&server);
+}

@@ -19,6 +19,10 @@ use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 
+/// Header lines of one request, beyond which it gets 431 (Go: net/http.Server.MaxHeaderValueCount). Far from the 24,576
+/// names that a `HeaderMap` can have: at that number even setting a field that is there panics.
+pub(crate) const HEADERS_MAX: usize = 500;
+
 /// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]
 pub struct Dispatcher {
@@ -78,6 +82,10 @@ impl Dispatcher {
         id: &RequestId,
     ) -> (Response<Body>, Option<Route>) {
         let (parts, body) = request.into_parts();
+        // HTTP/1 has refused such heads before they came here; h2 does not count.
+        if parts.headers.len() > HEADERS_MAX {
+            return (rescue::too_many_fields(id), None);
+        }
         let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
         if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
             return (rescue::options_server(), None);

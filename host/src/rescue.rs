@@ -77,6 +77,11 @@ pub(crate) fn bad_request(id: &RequestId) -> Response<Body> {
     response
 }
 
+/// More header fields than a request may have.
+pub(crate) fn too_many_fields(id: &RequestId) -> Response<Body> {
+    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "431 Request Header Fields Too Large\n".to_owned(), id)
+}
+
 /// The mux's redirect to the clean path or the one with a slash (Go: net/http.Redirect).
 pub(crate) fn redirect(location: &str, method: &Method, id: &RequestId) -> Response<Body> {
     let Ok(value) = HeaderValue::from_str(location) else { return not_found(id) };

@@ -57,6 +57,8 @@ const FAULTS: &[Fault] = &[
     fault("exit:1", 500, FAILED, &["the guest trapped: ", "reason=\"trapped\""]),
     fault("memory", 500, FAILED, &["limit `memory` is 16384 KiB"]),
     fault("handles", 500, FAILED, &["reason=\"trapped\""]),
+    fault("unchecked:64", 500, FAILED, &["cannot write more than `check-write` allows"]),
+    fault("early-bodies:100", 502, NO_RESPONSE, &["the host took 1048576 bytes"]),
     fault(
         "interim",
         500,

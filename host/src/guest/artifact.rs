@@ -226,7 +226,8 @@ fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     // It quotes the line that is wrong, which may be the whole file.
     const CHARS_MAX: usize = 1_000;
     wat::parse_bytes(bytes).map_err(|error| {
-        let mut text = error.to_string();
+        // And may be anything: the terminal is not to do what it says.
+        let mut text = error.to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
         if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
             text.replace_range(end.., "…");
         }

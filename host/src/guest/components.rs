@@ -43,16 +43,6 @@ impl Standard {
             interface == self.interface() && version.starts_with(self.versions()) && !version.contains('-')
         })
     }
-
-    fn fits(self, function: &ComponentFunc) -> bool {
-        let (params, results) = match self {
-            Self::P2 => (2, 0),
-            Self::P3 => (1, 1),
-        };
-        function.async_() == (self == Self::P3)
-            && function.params().len() == params
-            && function.results().len() == results
-    }
 }
 
 /// Which contract a component keeps: the newest, if it exports both.
@@ -103,21 +93,28 @@ fn export_name(code: &ComponentCode, standard: Standard) -> Option<String> {
     export_names(&code.component, &code.lane.engine).into_iter().find(|name| standard.is_exported_as(name))
 }
 
-/// Where the handler's function is.
+/// Where the handler's function is. `fits` judges its type, in which the host's resources have taken their places: the
+/// imports must be satisfied.
 ///
 /// # Errors
 /// When it is not there, or has another type.
 pub(super) fn exported_function(
     code: &ComponentCode,
     standard: Standard,
+    fits: fn(&ComponentFunc) -> bool,
 ) -> Result<ComponentExportIndex, LoadError> {
-    let interface = standard.interface();
+    let (interface, engine) = (standard.interface(), &code.lane.engine);
     let missing = || LoadError::one(format!("`{interface}` has no function `handle` of the standard's type"));
     let name = export_name(code, standard).ok_or_else(missing)?;
     let instance = code.component.get_export_index(None, &name).ok_or_else(missing)?;
-    let (item, function) = code.component.get_export(Some(&instance), "handle").ok_or_else(missing)?;
-    match item {
-        ComponentItem::ComponentFunc(ty) if standard.fits(&ty) => Ok(function),
+    let function = code.component.get_export_index(Some(&instance), "handle").ok_or_else(missing)?;
+    let linked = code.lane.components.substituted_component_type(&code.component).map_err(|_| missing())?;
+    let Some(ComponentItem::ComponentInstance(instance)) = linked.get_export(engine, &name).map(|it| it.ty)
+    else {
+        return Err(missing());
+    };
+    match instance.get_export(engine, "handle").map(|it| it.ty) {
+        Some(ComponentItem::ComponentFunc(ty)) if fits(&ty) => Ok(function),
         _ => Err(missing()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tracing::Level;
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -22,8 +22,11 @@ use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
 
 /// Handles (streams, bodies, sets of fields) that one component instance may hold at a time; beyond it host calls that
-/// would make another one trap.
-const HANDLES_MAX: usize = 100_000;
+/// would make another one trap. Each may hold 128 KiB of the host's memory, which the handler's `memory` does not count.
+const HANDLES_MAX: usize = 10_000;
+
+/// The same for guests that have folders, each of whose handles may be an open file of this process. Also of core modules.
+const FILES_MAX: usize = 1_000;
 
 /// What all instances of one handler have in common.
 #[derive(Clone, Debug)]
@@ -76,6 +79,8 @@ pub(super) struct ComponentState {
     pub(super) fault: Option<Error>,
     /// Whose requests an instance has that has several, and which of its tasks they are; empty in others.
     pub(super) origins: Vec<(GuestTaskId, Origin)>,
+    /// Body bytes that wait for their response to be set (0.2).
+    pub(super) early_bytes: Arc<AtomicUsize>,
     http: WasiHttpCtx,
     /// Made at the first WASI call.
     wasi: Option<WasiCtx>,
@@ -186,7 +191,11 @@ impl ModuleState {
     /// WASI preview 1.
     pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
         let Self { core, wasi, .. } = self;
-        wasi.get_or_insert_with(|| core.wasi().allow_tcp(false).allow_udp(false).build_p1())
+        wasi.get_or_insert_with(|| {
+            let mut wasi = core.wasi().allow_tcp(false).allow_udp(false).build_p1();
+            wasi.ctx().table.set_max_capacity(FILES_MAX);
+            wasi
+        })
     }
 }
 
@@ -194,13 +203,14 @@ impl ComponentState {
     pub(super) fn new(common: &Common) -> Self {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
+        table.set_max_capacity(if common.folders.is_empty() { HANDLES_MAX } else { FILES_MAX });
         Self {
             hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
             table,
             fault: None,
             origins: Vec::new(),
+            early_bytes: Arc::default(),
             http: WasiHttpCtx::new(),
             wasi: None,
         }

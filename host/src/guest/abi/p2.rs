@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc};
+use wasmtime::component::types::ComponentFunc;
+use wasmtime::component::{
+    ComponentExportIndex, InstancePre, Linker, Resource, ResourceType, Type, TypedFunc,
+};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -45,9 +48,18 @@ pub(in super::super) struct Linked {
 
 impl Linked {
     pub(super) fn new(code: &ComponentCode) -> Result<Self, LoadError> {
-        let handle = components::exported_function(code, Standard::P2)?;
-        Ok(Self { engine: code.lane.engine.clone(), pre: components::link(code)?, handle })
+        let pre = components::link(code)?;
+        let handle = components::exported_function(code, Standard::P2, fits)?;
+        Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
+}
+
+/// Whether this is [`Handle`]'s type.
+fn fits(function: &ComponentFunc) -> bool {
+    let own_request = Type::Own(ResourceType::host::<IncomingRequest>());
+    let own_outparam = Type::Own(ResourceType::host::<ResponseOutparam>());
+    let params = function.params().map(|(_, ty)| ty);
+    !function.async_() && params.eq([own_request, own_outparam]) && function.results().len() == 0
 }
 
 /// One instance and its store.

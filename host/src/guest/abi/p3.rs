@@ -4,8 +4,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 
+use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{
-    ComponentExportIndex, InstancePre, Linker, Resource, TypedFunc, TypedFuncCallConcurrent,
+    ComponentExportIndex, InstancePre, Linker, Resource, ResourceType, Type, TypedFunc,
+    TypedFuncCallConcurrent,
 };
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
@@ -47,9 +49,24 @@ pub(in super::super) struct Linked {
 
 impl Linked {
     pub(super) fn new(code: &ComponentCode) -> Result<Self, LoadError> {
-        let handle = components::exported_function(code, Standard::P3)?;
-        Ok(Self { engine: code.lane.engine.clone(), pre: components::link(code)?, handle })
+        let pre = components::link(code)?;
+        let handle = components::exported_function(code, Standard::P3, fits)?;
+        Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
+}
+
+/// Whether this is [`Handle`]'s type; of the errors, only that there are any.
+fn fits(function: &ComponentFunc) -> bool {
+    let own_request = Type::Own(ResourceType::host::<Request>());
+    let own_response = Type::Own(ResourceType::host::<Response>());
+    let mut results = function.results();
+    let is_answer = match (results.next(), results.next()) {
+        (Some(Type::Result(answer)), None) => {
+            answer.ok() == Some(own_response) && matches!(answer.err(), Some(Type::Variant(_)))
+        }
+        _ => false,
+    };
+    function.async_() && function.params().map(|(_, ty)| ty).eq([own_request]) && is_answer
 }
 
 /// One instance and its store.

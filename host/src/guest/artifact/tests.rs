@@ -121,6 +121,46 @@ fn text_without_end() {
     }
 }
 
+/// The right name and number of parameters, but not what a request can be given to.
+#[test]
+fn handlers_of_another_type() {
+    let numbers = r#"(component
+      (core module $m (func (export "handle") (param i32 i32)))
+      (core instance $i (instantiate $m))
+      (func $handle (param "a" u32) (param "b" u32) (canon lift (core func $i "handle")))
+      (instance $handler (export "handle" (func $handle)))
+      (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+    // The request in the place of the response.
+    let swapped = r#"(component
+      (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+      (alias export $types "incoming-request" (type $request))
+      (alias export $types "response-outparam" (type $out))
+      (core module $m (func (export "handle") (param i32 i32)))
+      (core instance $i (instantiate $m))
+      (func $handle (param "a" (own $out)) (param "b" (own $request)) (canon lift (core func $i "handle")))
+      (instance $handler (export "handle" (func $handle)))
+      (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+    for text in [numbers, swapped] {
+        let sentence = "`wasi:http/incoming-handler` has no function `handle` of the standard's type";
+        assert_eq!(refusal(text.as_bytes()), sentence);
+    }
+    let sound = swapped.replace(
+        "(param \"a\" (own $out)) (param \"b\" (own $request))",
+        "(param \"a\" (own $request)) (param \"b\" (own $out))",
+    );
+    assert_eq!(load(sound.as_bytes()), Ok(()));
+}
+
+/// What is quoted of a file does not reach a terminal as it is.
+#[test]
+fn quoted_text_is_harmless() {
+    let text = refusal(b"(module \x1b[31mred\x07 \0)");
+    assert!(text.starts_with("not valid WebAssembly: "), "{text}");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

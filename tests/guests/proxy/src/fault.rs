@@ -24,6 +24,8 @@ pub(crate) fn commit(fault: &str, out: ResponseOutparam) {
         "exit" => std::process::exit(argument.parse().expect("a number")),
         "loop" => spin(),
         "memory" => grow(),
+        "unchecked" => unchecked(out, argument.parse().expect("a number")),
+        "early-bodies" => early_bodies(argument.parse().expect("a number")),
         "handles" => (0..).for_each(|_| std::mem::forget(Fields::new())),
         "interim" => {
             let response = OutgoingResponse::new(Fields::new());
@@ -161,6 +163,29 @@ fn early(out: ResponseOutparam, count: usize) {
     write(&stream, &data);
     finish(stream, body);
     ResponseOutparam::set(out, Ok(response));
+}
+
+/// Writes so many MiB without asking whether there is room.
+fn unchecked(out: ResponseOutparam, mib: usize) {
+    let (stream, _body) = open(out, &[]);
+    for _ in 0..mib {
+        stream.write(&vec![b'x'; 1 << 20]).expect("the host must not take it, nor refuse it");
+    }
+}
+
+/// Fills so many bodies that are never sent as far as the host takes it.
+fn early_bodies(count: usize) {
+    let mut written = 0;
+    for _ in 0..count {
+        let response = OutgoingResponse::new(Fields::new());
+        let body = response.body().expect("the first call");
+        let stream = body.write().expect("the first call");
+        let room = stream.check_write().expect("an open stream");
+        stream.write(&vec![b'x'; room as usize]).expect("as much as was granted");
+        written += room;
+        std::mem::forget((response, body, stream));
+    }
+    println!("the host took {written} bytes");
 }
 
 /// What can be asked for once only.

@@ -2,6 +2,7 @@
 //!
 //! A guest may write before it says which response it sends, so a pipe first fills a buffer of its own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -12,17 +13,16 @@ use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::super::super::outbox::{Outbox, SendError};
 
-/// Body bytes that a guest may write before it has set its response.
+/// Body bytes that a guest may write before it has set its response: all bodies of an instance together.
 const EARLY_BYTES_MAX: usize = 1 << 20;
 
 /// A body on its way to the outbox, once there is one.
-#[derive(Default)]
 pub(super) struct Pipe(Mutex<Flow>);
 
 enum Flow {
     /// The response was not set yet.
     Early {
-        buffer: BytesMut,
+        buffer: Early,
         end: Option<End>,
     },
     Attached(Arc<Outbox>),
@@ -33,13 +33,36 @@ enum End {
     Abandoned,
 }
 
-impl Default for Flow {
-    fn default() -> Self {
-        Self::Early { buffer: BytesMut::new(), end: None }
+/// Bytes that wait for their response.
+struct Early {
+    bytes: BytesMut,
+    /// How many all bodies of the instance have.
+    count: Arc<AtomicUsize>,
+}
+
+impl Early {
+    fn room(&self) -> usize {
+        EARLY_BYTES_MAX.saturating_sub(self.count.load(Ordering::Relaxed))
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.count.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
+impl Drop for Early {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
 impl Pipe {
+    pub(super) fn new(count: Arc<AtomicUsize>) -> Self {
+        let buffer = Early { bytes: BytesMut::new(), count };
+        Self(Mutex::new(Flow::Early { buffer, end: None }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Flow> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -47,16 +70,17 @@ impl Pipe {
     /// The response was set: hands over what is there, and all that follows.
     pub(super) fn attach(&self, outbox: Arc<Outbox>) {
         let mut flow = self.lock();
-        if let Flow::Early { buffer, end } = std::mem::take(&mut *flow) {
+        if let Flow::Early { buffer, end } =
+            std::mem::replace(&mut *flow, Flow::Attached(Arc::clone(&outbox)))
+        {
             // Who is told of an error here has written into the void before; its next write says the same.
-            let _ = outbox.push(&buffer);
+            let _ = outbox.push(&buffer.bytes);
             match end {
                 None => {}
                 Some(End::Finished(trailers)) => drop(outbox.complete(trailers)),
                 Some(End::Abandoned) => outbox.abandon(),
             }
         }
-        *flow = Flow::Attached(outbox);
     }
 
     pub(super) fn finish(&self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
@@ -87,7 +111,7 @@ pub(super) struct PipeStream(pub(super) Arc<Pipe>);
 impl Pollable for PipeStream {
     async fn ready(&mut self) {
         std::future::poll_fn(|cx| match &*self.0.lock() {
-            Flow::Early { buffer, .. } if buffer.len() < EARLY_BYTES_MAX => std::task::Poll::Ready(()),
+            Flow::Early { buffer, .. } if buffer.room() > 0 => std::task::Poll::Ready(()),
             // Only the guest can change that, and then it polls anew.
             Flow::Early { .. } => std::task::Poll::Pending,
             Flow::Attached(outbox) => outbox.poll_room(cx).map(drop),
@@ -97,10 +121,14 @@ impl Pollable for PipeStream {
 }
 
 impl OutputStream for PipeStream {
+    /// Traps a guest that writes more than `check-write` allows, as the interface says: nothing else bounds what waits.
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > self.check_write()? {
+            return Err(StreamError::trap("cannot write more than `check-write` allows"));
+        }
         match &mut *self.0.lock() {
             Flow::Early { buffer, .. } => {
-                buffer.extend_from_slice(&bytes);
+                buffer.add(&bytes);
                 Ok(())
             }
             Flow::Attached(outbox) => outbox.push(&bytes).map_err(failure),
@@ -114,7 +142,7 @@ impl OutputStream for PipeStream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         match &*self.0.lock() {
-            Flow::Early { buffer, .. } => Ok(EARLY_BYTES_MAX.saturating_sub(buffer.len())),
+            Flow::Early { buffer, .. } => Ok(buffer.room()),
             Flow::Attached(outbox) => outbox.room().map_err(failure),
         }
     }

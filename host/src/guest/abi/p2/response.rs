@@ -111,12 +111,12 @@ fn response_body(
     mut store: Store<'_>,
     (response,): (Resource<OutgoingResponse>,),
 ) -> Result<(Result<Resource<OutgoingBody>, ()>,)> {
-    let table = &mut store.data_mut().table;
+    let ComponentState { table, early_bytes, .. } = store.data_mut();
     let response = table.get_mut(&response)?;
     if response.body.is_some() {
         return Ok((Err(()),));
     }
-    let pipe = Arc::clone(response.body.insert(Arc::default()));
+    let pipe = Arc::clone(response.body.insert(Arc::new(Pipe::new(Arc::clone(early_bytes)))));
     Ok((Ok(table.push(OutgoingBody::Response { pipe, was_written: false })?),))
 }
 
