@@ -99,6 +99,10 @@ fn the_next_handlers_failure_is_a_response() {
 #[test]
 fn what_does_not_fit_together_is_refused() {
     for (routes, part) in [
+        (
+            "f = { wasm = \"forward.wat\", next = \"g\" }",
+            "`next` names the handler `g`, which is not defined",
+        ),
         ("f = { wasm = \"forward.wat\" }", "name one, `next = \"…\"` in [handlers.f]"),
         (
             "e = { wasm = \"echo.wat\" }\nf = { wasm = \"echo.wat\", next = \"e\" }",
@@ -113,6 +117,7 @@ fn what_does_not_fit_together_is_refused() {
         let output = site.guest("forward").guest("echo").run(&["check"]);
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(part), "{text}");
+        assert!(text.contains("1 problem"), "and nothing more: {text}");
     }
 }
 

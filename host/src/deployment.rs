@@ -103,6 +103,7 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
     for index in order {
         let handler = &config.handlers[index];
         let next = match handler.next {
+            None if handler.next_is_wrong => continue, // there would be a second complaint about the same
             None => None,
             Some(next) => {
                 let Some(guest) = guests[next].clone() else { continue }; // it has failed, which was reported

@@ -20,6 +20,8 @@ pub struct HandlerConfig {
     pub line: usize,
     /// The handler behind it, by its index among the handlers. No chain of them leads back to itself.
     pub next: Option<usize>,
+    /// It is to have a `next`, but what that names is no use; which was reported.
+    pub next_is_wrong: bool,
     /// Its name and where that stands; taken when all handlers are known.
     next_name: Option<(String, Range<usize>)>,
     /// Everything else.
@@ -73,7 +75,7 @@ pub(super) fn read_handler(
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
         next: None,
     };
-    let next = table.string("next");
+    let (has_next, next) = (table.has("next"), table.string("next"));
     if !table.has("wasm") {
         let message = format!("{title} needs `wasm`: a crate folder or a .wasm file");
         problems.add(ProblemKind::MissingKey, &name.span, message);
@@ -84,14 +86,15 @@ pub(super) fn read_handler(
     let path = folder.join(wasm.value);
     let next_name = next.map(|next| (next.value.to_owned(), next.span));
     let line = problems.line_of(wasm.span.start);
-    Some(HandlerConfig { wasm: path, line, next: None, next_name, settings })
+    let next_is_wrong = has_next && next_name.is_none();
+    Some(HandlerConfig { wasm: path, line, next: None, next_is_wrong, next_name, settings })
 }
 
 impl HandlerConfig {
     /// The handler of one module, with all defaults.
     pub(super) fn alone(wasm: &Path, name: String) -> Self {
         let settings = GuestSettings { name, ..GuestSettings::default() };
-        Self { wasm: wasm.to_owned(), line: 1, next: None, next_name: None, settings }
+        Self { wasm: wasm.to_owned(), line: 1, next: None, next_is_wrong: false, next_name: None, settings }
     }
 }
 
@@ -100,6 +103,7 @@ pub(super) fn resolve_next(handlers: &mut [HandlerConfig], problems: &Problems) 
     let names: Vec<String> = handlers.iter().map(|handler| handler.settings.name.clone()).collect();
     for index in 0..handlers.len() {
         let Some((next, span)) = handlers[index].next_name.take() else { continue };
+        handlers[index].next_is_wrong = true; // until it is found to be good
         let Some(found) = names.iter().position(|name| *name == next) else {
             let hint = did_you_mean(&next, names.iter().map(String::as_str));
             let message = format!("`next` names the handler `{next}`, which is not defined{hint}");
@@ -118,7 +122,7 @@ pub(super) fn resolve_next(handlers: &mut [HandlerConfig], problems: &Problems) 
             problems.add(ProblemKind::BadValue, &span, message);
             continue;
         }
-        handlers[index].next = Some(found);
+        (handlers[index].next, handlers[index].next_is_wrong) = (Some(found), false);
     }
 }
 
