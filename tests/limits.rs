@@ -59,7 +59,7 @@ fn loops_end_at_the_deadline_and_disturb_nobody() {
         assert!(response.text().starts_with("the handler took too long (request "), "{response:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    server.log.wait_for(&["the handler's `timeout` has passed", "handler=\"bad\"", "reason=\"deadline\""]);
+    server.log.wait_for(&["the handler's `timeout` has passed", "handler=\"bad\"", "reason=\"timeout\""]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn when_all_instances_are_busy_requests_wait_and_then_are_shed() {
         assert_eq!(server.get("/fixed").text(), "fixed", "what needs no instance is answered");
     }
     assert_eq!(first.response().status, 200);
-    server.log.wait_for(&["all guest instances are in use", "reason=\"overloaded\""]);
+    server.log.wait_for(&["all guest instances are in use", "reason=\"instances\""]);
     assert_eq!(server.get("/sleep/1").status, 200);
 }
 

@@ -281,7 +281,7 @@ fn body_limits() {
     for target in targets("do=flood&n=2") {
         assert!(!server.get(&target).complete, "{target}");
     }
-    server.log.wait_for_many("reason=\"response-too-large\"", 3);
+    server.log.wait_for_many("reason=\"response_body\"", 3);
 }
 
 #[test]

@@ -254,8 +254,9 @@ fn the_readme_names_every_key() {
             "choice",
             "clock",
             "tables",
+            "count",
         ] {
-            for call in joined.split(&format!(".{reader}(\"")).skip(1) {
+            for call in joined.split(&format!("{reader}(\"")).skip(1) {
                 keys.insert(call.split('"').next().unwrap().to_owned());
             }
         }

@@ -8,6 +8,7 @@ use wasmux_mux::Mux;
 
 mod fixed;
 mod handlers;
+mod limits;
 mod listen;
 mod problem;
 mod process;

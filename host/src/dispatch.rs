@@ -15,13 +15,10 @@ use crate::body::Body;
 use crate::deployment::{Deployment, Route};
 use crate::guest::{Incoming, NetworkBody, Peer, RawTarget, RequestBody};
 use crate::handler::Handler;
+use crate::limit::HEADERS_MAX;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
-
-/// Header lines of one request, beyond which it gets 431 (Go: net/http.Server.MaxHeaderValueCount). Far from the 24,576
-/// names that a `HeaderMap` can have: at that number even setting a field that is there panics.
-pub(crate) const HEADERS_MAX: usize = 500;
 
 /// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]

@@ -5,14 +5,16 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::limit::Limit;
+
 /// A boxed cause.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// What went wrong. Each kind belongs to one [`Origin`] and one row of `rescue`'s table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The request body is longer than the handler's `request_body` limit.
-    BodyTooLarge,
+    /// A limit was hit.
+    Limit(Limit),
     /// The guest trapped.
     Trapped,
     /// The guest broke its response off on purpose.
@@ -23,12 +25,6 @@ pub enum Kind {
     NoResponse,
     /// The guest answered with an error (`error-code` of `wasi:http/types`) instead of a response.
     GuestError,
-    /// The response body is longer than the handler's `response_body` limit, or than one call may make it.
-    ResponseTooLarge,
-    /// The handler's `timeout` has passed.
-    Deadline,
-    /// Every guest instance the host may have is in use.
-    Overloaded,
     /// Something of ours failed.
     Internal,
 }
@@ -49,15 +45,34 @@ impl Kind {
     #[must_use]
     pub const fn origin(self) -> Origin {
         match self {
-            Self::BodyTooLarge => Origin::Client,
-            Self::Trapped
-            | Self::Aborted
-            | Self::BadResponse
-            | Self::NoResponse
-            | Self::GuestError
-            | Self::ResponseTooLarge
-            | Self::Deadline => Origin::Guest,
-            Self::Overloaded | Self::Internal => Origin::Host,
+            Self::Limit(limit) => match limit {
+                Limit::RequestBody
+                | Limit::RequestHeaders
+                | Limit::RequestHeaderBytes
+                | Limit::RequestBodyIdle
+                | Limit::RequestBodyRate
+                | Limit::ResponseBodyIdle
+                | Limit::ResponseBodyRate => Origin::Client,
+                Limit::Timeout
+                | Limit::Cpu
+                | Limit::Memory
+                | Limit::Stack
+                | Limit::Handles
+                | Limit::ResponseBody
+                | Limit::ResponseHeaders
+                | Limit::ResponseHeaderBytes
+                | Limit::Log => Origin::Guest,
+                Limit::Queue
+                | Limit::QueueTimeout
+                | Limit::Overload
+                | Limit::Breaker
+                | Limit::Instances
+                | Limit::GuestMemory => Origin::Host,
+            },
+            Self::Trapped | Self::Aborted | Self::BadResponse | Self::NoResponse | Self::GuestError => {
+                Origin::Guest
+            }
+            Self::Internal => Origin::Host,
         }
     }
 
@@ -65,15 +80,12 @@ impl Kind {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::BodyTooLarge => "body-too-large",
+            Self::Limit(limit) => limit.name(),
             Self::Trapped => "trapped",
             Self::Aborted => "aborted",
             Self::BadResponse => "bad-response",
             Self::NoResponse => "no-response",
             Self::GuestError => "guest-error",
-            Self::ResponseTooLarge => "response-too-large",
-            Self::Deadline => "deadline",
-            Self::Overloaded => "overloaded",
             Self::Internal => "internal",
         }
     }
@@ -105,20 +117,21 @@ impl From<Kind> for Error {
     }
 }
 
+impl From<Limit> for Error {
+    fn from(limit: Limit) -> Self {
+        Kind::Limit(limit).into()
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::BodyTooLarge => "the request body is larger than the handler's `request_body` limit",
+            Kind::Limit(limit) => limit.sentence(),
             Kind::Trapped => "the guest trapped",
             Kind::Aborted => "the guest broke its response off",
             Kind::BadResponse => "the guest's response is incomplete",
             Kind::NoResponse => "the guest gave no response",
             Kind::GuestError => "the guest answered with an error",
-            Kind::ResponseTooLarge => {
-                "the response body is larger than the handler's `response_body` limit, or than 64 KiB in one call"
-            }
-            Kind::Deadline => "the handler's `timeout` has passed",
-            Kind::Overloaded => "all guest instances are in use (`instances` in [server])",
             Kind::Internal => "internal error",
         })
     }

@@ -42,4 +42,5 @@ pub mod activity;
 mod authority;
 pub mod error;
 mod hop_by_hop;
+pub mod limit;
 pub mod request_id;

@@ -7,6 +7,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::error::{Error, Kind, Origin, chain};
+use crate::limit::Limit;
 use crate::request_id::{self, RequestId};
 
 /// net/http's Error and NotFound say this too: browsers shall not guess at error texts.
@@ -19,27 +20,65 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 /// The response to a request whose handler failed before its first byte.
 pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
     let (status, sentence) = match error.kind() {
-        Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
-        Kind::Trapped | Kind::Aborted | Kind::BadResponse | Kind::ResponseTooLarge => {
+        Kind::Limit(limit) => at(limit),
+        Kind::Trapped | Kind::Aborted | Kind::BadResponse => {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         }
         Kind::NoResponse | Kind::GuestError => (StatusCode::BAD_GATEWAY, "the handler gave no response"),
-        Kind::Deadline => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long"),
-        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "too busy, try again later"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
-    let mut response = text(status, format!("{sentence} (request {id})\n"), id);
-    match error.kind() {
-        Kind::Overloaded => {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-        }
-        // What follows on this connection is the rest of a body that nobody will read.
-        Kind::BodyTooLarge => {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
+    let mut response = text(
+        status,
+        format!(
+            "{sentence} (request {id})
+"
+        ),
+        id,
+    );
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+    }
+    // What follows on this connection is the rest of a body that nobody will read.
+    if matches!(
+        error.kind(),
+        Kind::Limit(Limit::RequestBody | Limit::RequestBodyIdle | Limit::RequestBodyRate)
+    ) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What a client gets when its request has hit a limit.
+const fn at(limit: Limit) -> (StatusCode, &'static str) {
+    match limit {
+        Limit::Timeout => (StatusCode::GATEWAY_TIMEOUT, "the handler took too long"),
+        Limit::Cpu => (StatusCode::GATEWAY_TIMEOUT, "the handler computed for too long"),
+        Limit::Memory => (StatusCode::INTERNAL_SERVER_ERROR, "the handler ran out of memory"),
+        Limit::Stack => (StatusCode::INTERNAL_SERVER_ERROR, "the handler ran out of stack"),
+        Limit::Handles => (StatusCode::INTERNAL_SERVER_ERROR, "the handler holds too many resources"),
+        Limit::ResponseBody => (StatusCode::INTERNAL_SERVER_ERROR, "the handler's response is too large"),
+        Limit::ResponseHeaders | Limit::ResponseHeaderBytes => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the handler's response has too large a header")
+        }
+        Limit::Log => (StatusCode::INTERNAL_SERVER_ERROR, "the handler logged too much"),
+        Limit::Queue | Limit::QueueTimeout | Limit::Overload | Limit::Instances | Limit::GuestMemory => {
+            (StatusCode::SERVICE_UNAVAILABLE, "too busy, try again later")
+        }
+        Limit::Breaker => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the handler rests after failures, try again later")
+        }
+        Limit::RequestBody => (StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large"),
+        Limit::RequestHeaders | Limit::RequestHeaderBytes => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request has too large a header")
+        }
+        Limit::RequestBodyIdle | Limit::RequestBodyRate => {
+            (StatusCode::REQUEST_TIMEOUT, "the request body came too slowly")
+        }
+        // There is a response under way already.
+        Limit::ResponseBodyIdle | Limit::ResponseBodyRate => {
+            (StatusCode::REQUEST_TIMEOUT, "the response was taken too slowly")
+        }
+    }
 }
 
 /// Writes the error to the log: loud when a guest or we failed, quiet when a client did.

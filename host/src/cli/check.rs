@@ -9,7 +9,7 @@ use crate::guest::GuestEngine;
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (config, problems) = Config::read(&args.config.config);
-    let engine = match GuestEngine::new(config.process.instances) {
+    let engine = match GuestEngine::new(config.process.engine()) {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };

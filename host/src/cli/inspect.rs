@@ -14,8 +14,8 @@ const WIDTH_MAX: usize = 60;
 pub(super) fn run(args: &InspectArgs) -> ExitCode {
     // As much room as a server has that does not say how much.
     let process = ProcessConfig::default();
-    let cache = process.cache.map_or_else(CodeCache::off, CodeCache::at);
-    let inspected = GuestEngine::new(process.instances)
+    let cache = process.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
+    let inspected = GuestEngine::new(process.engine())
         .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))
         .and_then(|engine| Artifact::inspect(&engine, &args.file, &cache).map_err(|error| error.to_string()));
     let inspection = match inspected {

@@ -41,10 +41,10 @@ fn load(args: &InvokeArgs) -> Result<Arc<Guest>, String> {
     }
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     // As much room as a server has that does not say how much: a component may take several places.
-    let ProcessConfig { instances, cache, .. } = ProcessConfig::default();
-    let engine = GuestEngine::new(instances)
+    let process = ProcessConfig::default();
+    let engine = GuestEngine::new(process.engine())
         .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
-    let cache = cache.map_or_else(CodeCache::off, CodeCache::at);
+    let cache = process.cache.map_or_else(CodeCache::off, CodeCache::at);
     let artifact = Artifact::load(&engine, &file, &cache);
     let settings = GuestSettings { name, env: args.env.clone(), ..GuestSettings::default() };
     let guest = artifact.and_then(|artifact| Guest::new(&engine, &artifact, settings));

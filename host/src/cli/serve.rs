@@ -43,7 +43,7 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(read) => read,
         Err(problem) => return fail_with(&[problem]),
     };
-    let engine = match GuestEngine::new(config.process.instances) {
+    let engine = match GuestEngine::new(config.process.engine()) {
         Ok(engine) => engine,
         Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
     };

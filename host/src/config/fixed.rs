@@ -34,6 +34,10 @@ fn process_keys(one: &ProcessConfig, other: &ProcessConfig) -> impl Iterator<Ite
         max_connections,
         max_connections_per_peer,
         instances,
+        guest_memory_bytes_max,
+        stack_bytes_max,
+        compile_timeout: _,
+        compile_memory_bytes_max: _,
         cache: _, // each deployment looks at it
         admin,
     } = one;
@@ -45,6 +49,8 @@ fn process_keys(one: &ProcessConfig, other: &ProcessConfig) -> impl Iterator<Ite
         ("max_connections", *max_connections == other.max_connections),
         ("max_connections_per_peer", *max_connections_per_peer == other.max_connections_per_peer),
         ("instances", *instances == other.instances),
+        ("guest_memory", *guest_memory_bytes_max == other.guest_memory_bytes_max),
+        ("stack", *stack_bytes_max == other.stack_bytes_max),
         ("admin", *admin == other.admin),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key)

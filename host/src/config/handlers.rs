@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::limits::limits;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
-use crate::guest::engine::MEMORY_BYTES_CEILING;
 use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse};
 
 /// A checked `[handlers.NAME]`.
@@ -123,21 +123,6 @@ pub(super) fn resolve_next(handlers: &mut [HandlerConfig], problems: &Problems) 
             continue;
         }
         (handlers[index].next, handlers[index].next_is_wrong) = (Some(found), false);
-    }
-}
-
-fn limits(table: &Table<'_>, defaults: &Limits) -> Limits {
-    Limits {
-        timeout: table.duration("timeout").unwrap_or(defaults.timeout),
-        memory_bytes_max: table
-            .size("memory", 65_536..=MEMORY_BYTES_CEILING)
-            .unwrap_or(defaults.memory_bytes_max),
-        request_body_bytes_max: table
-            .size("request_body", 0..=u64::MAX)
-            .unwrap_or(defaults.request_body_bytes_max),
-        response_body_bytes_max: table
-            .size("response_body", 0..=u64::MAX)
-            .unwrap_or(defaults.response_body_bytes_max),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::listen::ListenAddr;
 use super::server::address;
 use super::table::Table;
+use crate::guest::EngineSettings;
 
 /// How requests are written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,14 @@ pub struct ProcessConfig {
     pub max_connections_per_peer: Option<usize>,
     /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
     pub instances: u32,
+    /// Memory of all of them together, in bytes; `None`: three quarters of what the machine or the control group has.
+    pub guest_memory_bytes_max: Option<u64>,
+    /// Native stack that a guest's calls may use, in bytes.
+    pub stack_bytes_max: u64,
+    /// Time that compiling one module may take.
+    pub compile_timeout: Duration,
+    /// Memory that it may take, in bytes.
+    pub compile_memory_bytes_max: u64,
     /// Folder for compiled code; `None`: no cache.
     pub cache: Option<PathBuf>,
     /// Where the admin listener is, if anywhere; never every interface.
@@ -55,8 +64,24 @@ impl Default for ProcessConfig {
             max_connections: 10_000,
             max_connections_per_peer: None,
             instances: 1_000,
+            guest_memory_bytes_max: None,
+            stack_bytes_max: 512 << 10,
+            compile_timeout: Duration::from_secs(300),
+            compile_memory_bytes_max: 4 << 30,
             cache: default_cache(),
             admin: None,
+        }
+    }
+}
+
+impl ProcessConfig {
+    /// What all guests together may take.
+    #[must_use]
+    pub fn engine(&self) -> EngineSettings {
+        EngineSettings {
+            instances: self.instances,
+            memory_bytes_max: self.guest_memory_bytes_max.unwrap_or(u64::MAX),
+            stack_bytes_max: self.stack_bytes_max,
         }
     }
 }
@@ -84,6 +109,12 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
         instances: table
             .integer("instances", 1..=20_000)
             .map_or(defaults.instances, |instances| instances as u32),
+        guest_memory_bytes_max: table.size("guest_memory", 1 << 20..=u64::MAX),
+        stack_bytes_max: table.size("stack", 64 << 10..=16 << 20).unwrap_or(defaults.stack_bytes_max),
+        compile_timeout: table.duration("compile_timeout").unwrap_or(defaults.compile_timeout),
+        compile_memory_bytes_max: table
+            .size("compile_memory", 256 << 20..=u64::MAX)
+            .unwrap_or(defaults.compile_memory_bytes_max),
         cache: match table.string("cache") {
             None => defaults.cache,
             Some(text) if text.value == "off" => None,

@@ -40,6 +40,11 @@ impl<'t> Table<'t> {
     }
 
     /// Whether the key is there, without taking it as asked for.
+    /// A table inside this one.
+    pub(super) fn inner(&self, key: &str, entries: &'t DeTable<'t>) -> Self {
+        Self::new(format!("`{key}` of {}", self.name), entries, self.problems)
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }

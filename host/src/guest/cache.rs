@@ -160,15 +160,15 @@ fn store(folder: &Path, path: &Path, code: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::GuestEngine;
+    use crate::guest::{EngineSettings, GuestEngine};
 
     #[test]
     fn each_engine_has_code_of_its_own() {
-        let engine = GuestEngine::new(1).unwrap();
+        let engine = GuestEngine::new(EngineSettings::with_instances(1)).unwrap();
         let (plain, concurrent) = (engine.plain(), engine.concurrent().unwrap());
         let wasm = wat::parse_str("(component)").unwrap();
         assert_ne!(key(&plain.engine, &wasm), key(&concurrent.engine, &wasm));
-        let again = GuestEngine::new(7).unwrap();
+        let again = GuestEngine::new(EngineSettings::with_instances(7)).unwrap();
         assert_eq!(
             key(&plain.engine, &wasm),
             key(&again.plain().engine, &wasm),

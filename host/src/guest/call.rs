@@ -17,8 +17,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::engine::EPOCH_TICK;
 use super::outbox::{Broken, Finished, Outbox};
+use super::share::Share;
 use crate::body::Body;
 use crate::error::{Error, Kind};
+use crate::limit::Limit;
 use crate::request_id::RequestId;
 
 /// What happens to a guest whose client has gone away.
@@ -54,6 +56,16 @@ pub(super) struct Call {
 pub(super) struct Label {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
+    pub(super) share: Arc<Share>,
+}
+
+impl Label {
+    /// Counts the limit that a request has hit, if it was one.
+    pub(super) fn count(&self, error: &Error) {
+        if let Kind::Limit(limit) = error.kind() {
+            self.share.hit(limit);
+        }
+    }
 }
 
 impl Call {
@@ -104,12 +116,12 @@ impl Call {
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody asks again after an end, so it was the watchdog.
-        let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Kind::Deadline.into())) };
+        let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Limit::Timeout.into())) };
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             *slot = None;
             return Poll::Ready(result.and_then(|()| match self.outbox.broken() {
                 None => Ok(()),
-                Some(Broken::Limit) => Err(Kind::ResponseTooLarge.into()),
+                Some(Broken::Limit) => Err(Limit::ResponseBody.into()),
                 Some(Broken::Aborted) => Err(Kind::Aborted.into()),
                 Some(Broken::Abandoned) => {
                     Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
@@ -118,7 +130,7 @@ impl Call {
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
             *slot = None;
-            return Poll::Ready(Err(Kind::Deadline.into()));
+            return Poll::Ready(Err(Limit::Timeout.into()));
         }
         if poll_timeout(&mut self.timeout, self.outbox.timeout_at(), cx).is_ready() {
             *slot = None;
@@ -269,6 +281,7 @@ impl GuestBody {
 
     /// Holds the error back for one poll: hyper drops what it has taken and not yet sent when it hears of one.
     fn fail(&mut self, error: Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.call.label.count(&error);
         self.failure = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -18,15 +18,15 @@ use wasmtime::{
 use super::abi::{p2, p3, serve_http};
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
+use super::share::Ledger;
 use super::state::{ComponentState, ModuleState};
 use super::{drafts, sockets, timezone, wasi};
 
 /// How often the epoch advances, and so the longest a guest computes before it lets others run on its thread.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 
-/// Native stack of a guest's fiber, and the part of it that wasm frames may use.
-const FIBER_STACK_BYTES: usize = 1 << 20;
-const WASM_STACK_BYTES: usize = 512 << 10;
+/// Native stack that host calls have on top of what wasm frames may use.
+const HOST_STACK_BYTES: usize = 512 << 10;
 
 /// The largest memory any handler's `memory` limit can grant: what a pool slot reserves.
 pub const MEMORY_BYTES_CEILING: u64 = 4 << 30;
@@ -40,6 +40,25 @@ const CORE_INSTANCES_PER_GUEST: u32 = 64;
 /// Tables of one component, on average over all instances at work: each of its modules may have its own.
 pub(super) const TABLES_PER_GUEST: u32 = 8;
 
+/// What all guests together may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Guests of each kind (with and without concurrency inside) that run at a time.
+    pub instances: u32,
+    /// Memory of all of them, in bytes.
+    pub memory_bytes_max: u64,
+    /// Native stack that the calls of one may use, in bytes.
+    pub stack_bytes_max: u64,
+}
+
+impl EngineSettings {
+    /// So many instances, and everything else as it is by default.
+    #[must_use]
+    pub fn with_instances(instances: u32) -> Self {
+        Self { instances, memory_bytes_max: u64::MAX, stack_bytes_max: 512 << 10 }
+    }
+}
+
 /// Compiles and runs guests. Cheap to share; one for the program.
 #[derive(Clone)]
 pub struct GuestEngine(Arc<Engines>);
@@ -51,7 +70,8 @@ struct Engines {
     offered: BTreeSet<(String, String)>,
     /// Made when the first guest needs it: a pool is address space.
     concurrent: Mutex<Option<Arc<Lane>>>,
-    instances: u32,
+    settings: EngineSettings,
+    ledger: Arc<Ledger>,
 }
 
 /// One engine, what components on it may import, and its free places.
@@ -83,19 +103,19 @@ impl Drop for Waiting<'_> {
 }
 
 impl GuestEngine {
-    /// An engine that runs at most `instances` guests of each kind (with and without concurrency inside) at a time, and
-    /// starts its epoch clock (a thread that ends with the last clone of the engine).
+    /// An engine for guests within these settings; starts its epoch clock (a thread that ends with the last clone of the
+    /// engine).
     ///
     /// # Errors
     /// When the address space for the pool cannot be reserved.
-    pub fn new(instances: u32) -> wasmtime::Result<Self> {
-        let plain = Arc::new(Lane::new(instances, false)?);
+    pub fn new(settings: EngineSettings) -> wasmtime::Result<Self> {
+        let plain = Arc::new(Lane::new(&settings, false)?);
         let mut modules = Linker::new(&plain.engine);
         serve_http::add_to_linker(&mut modules)?;
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, instances })))
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger: Arc::default() })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -112,13 +132,19 @@ impl GuestEngine {
         if let Some(lane) = &*slot {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::new(Lane::new(self.0.instances, true)?);
+        let lane = Arc::new(Lane::new(&self.0.settings, true)?);
         Ok(Arc::clone(slot.insert(lane)))
     }
 
     /// Memories that the pool of each engine has.
     pub(super) fn instances(&self) -> u32 {
-        self.0.instances
+        self.0.settings.instances
+    }
+
+    /// What each handler uses.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.0.ledger
     }
 
     /// What core modules may import.
@@ -141,8 +167,8 @@ impl std::fmt::Debug for GuestEngine {
 }
 
 impl Lane {
-    fn new(instances: u32, concurrent: bool) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(instances, concurrent))?;
+    fn new(settings: &EngineSettings, concurrent: bool) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(settings, concurrent))?;
         let mut components = component::Linker::new(&engine);
         p2::add_to_linker(&mut components)?;
         if concurrent {
@@ -152,7 +178,7 @@ impl Lane {
         sockets::add_to_linker(&mut components, concurrent)?;
         drafts::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
-        let permits = Arc::new(Semaphore::new(instances as usize));
+        let permits = Arc::new(Semaphore::new(settings.instances as usize));
         Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })
     }
 
@@ -184,7 +210,9 @@ impl Lane {
     }
 }
 
-fn config(instances: u32, concurrent: bool) -> Config {
+fn config(settings: &EngineSettings, concurrent: bool) -> Config {
+    let instances = settings.instances;
+    let stack = settings.stack_bytes_max as usize;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_GUEST))
         .total_component_instances(instances)
@@ -206,8 +234,8 @@ fn config(instances: u32, concurrent: bool) -> Config {
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
-        .async_stack_size(FIBER_STACK_BYTES)
-        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(stack + HOST_STACK_BYTES)
+        .max_wasm_stack(stack)
         .memory_reservation(MEMORY_BYTES_CEILING)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .wasm_memory64(false)

@@ -3,11 +3,12 @@
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::error::{Error, Kind};
+use crate::limit::Limit;
 
 /// Sorts out what made a guest fail.
 pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes_max: u64) -> Error {
     if error.is::<PoolConcurrencyLimitError>() {
-        return Error::new(Kind::Overloaded, error);
+        return Error::new(Kind::Limit(Limit::Instances), error);
     }
     let text = describe(&error);
     if memory_refused {

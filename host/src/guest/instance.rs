@@ -21,9 +21,11 @@ use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
 use super::seats::Crowd;
+use super::share::Share;
 use super::state::Common;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
+use crate::limit::Limit;
 
 mod shared;
 
@@ -59,6 +61,8 @@ pub struct Guest {
     /// Places of the pool that one instance takes.
     places: u32,
     common: Common,
+    /// What it uses of the host, together with its other deployments.
+    share: Arc<Share>,
     limits: Limits,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
@@ -112,6 +116,7 @@ impl Guest {
             abi,
             lane,
             places,
+            share: engine.ledger().share(&common.handler),
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -133,9 +138,16 @@ impl Guest {
     ///
     /// # Errors
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
-    pub async fn serve(self: Arc<Self>, mut request: Incoming) -> Result<Response<Body>, Error> {
+    pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
+        let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
+        let label = Label { handler, request: request.id.clone(), share };
+        let served = self.answer(request, label.clone()).await;
+        served.inspect_err(|error| label.count(error))
+    }
+
+    async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
-            return Err(Kind::BodyTooLarge.into());
+            return Err(Limit::RequestBody.into());
         }
         request.body.limit(self.limits.request_body_bytes_max);
         let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
@@ -146,7 +158,6 @@ impl Guest {
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
-        let label = Label { handler: Arc::clone(&self.common.handler), request: request.id.clone() };
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
@@ -212,7 +223,7 @@ impl Guest {
         while permits.available_permits() < self.places as usize && self.lane.evict() {}
         let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
         permit
-            .map_err(|_| Error::from(Kind::Overloaded))?
+            .map_err(|_| Error::from(Limit::Instances))?
             .map_err(|closed| Error::new(Kind::Internal, closed))
     }
 

@@ -4,26 +4,88 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-/// Limits of a handler; every request starts with them. `[defaults]` and `[handlers.NAME.limits]` in routes.toml.
+/// What requests of one handler may use up. The README's reference table says what happens at each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Wall clock from the head of the request to the last byte of the response. Beyond it: 504, or the response is broken off.
+    /// Wall clock from the head of the request to the last byte of the response.
     pub timeout: Duration,
-    /// Linear memory of the guest, in bytes; of a component, that of all its modules together. Beyond it `memory.grow` fails, which most guests turn into a trap.
+    /// Time that the guest computes; waiting does not count.
+    pub cpu: Duration,
+    /// Memory of an instance, in bytes: all its linear memories and tables, and what the host holds for it.
     pub memory_bytes_max: u64,
-    /// Body of the request, in bytes. Beyond it: 413 when declared, else reading fails with `LIMIT`.
+    /// Requests at work at one time; `None`: as many as there may be instances.
+    pub concurrency: Option<u32>,
+    /// Requests that wait for one of those to end.
+    pub queue: u32,
+    /// How long they wait.
+    pub queue_timeout: Duration,
+    /// Body of the request, in bytes.
     pub request_body_bytes_max: u64,
-    /// Body of the response, in bytes. Beyond it the response is broken off.
+    /// Body of the response, in bytes.
     pub response_body_bytes_max: u64,
+    /// Header lines of the request.
+    pub request_headers_max: u32,
+    /// Names and values of these, in bytes.
+    pub request_header_bytes_max: u64,
+    /// Header lines of the response.
+    pub response_headers_max: u32,
+    /// Names and values of these, in bytes.
+    pub response_header_bytes_max: u64,
+    /// How long the client may send nothing of a body that the guest waits for.
+    pub request_body_idle: Duration,
+    /// Bytes per second of it, on average, at least; 0: any.
+    pub request_body_rate: u64,
+    /// How long the client may take nothing of a response that waits for it.
+    pub response_body_idle: Duration,
+    /// Bytes per second of it, on average, at least; 0: any.
+    pub response_body_rate: u64,
+    /// What the guest may log for a request, in bytes.
+    pub log_bytes_max: u64,
+    /// Streams, bodies, files and the like that an instance holds at a time.
+    pub handles_max: u32,
+    /// When a handler that fails rests; `None`: never.
+    pub breaker: Option<Breaker>,
+}
+
+/// A handler that has gone over its limits so often gets no requests for a while, then one to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Requests that were ended at `cpu` or `memory`, or computed until their `timeout`,
+    pub errors: u32,
+    /// in so long a time
+    pub window: Duration,
+    /// turn all requests away for so long.
+    pub open: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { errors: 20, window: Duration::from_secs(10), open: Duration::from_secs(5) }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
+            cpu: Duration::from_secs(10),
             memory_bytes_max: 64 << 20,
+            concurrency: None,
+            queue: 1_000,
+            queue_timeout: Duration::from_secs(1),
             request_body_bytes_max: 128 << 20,
             response_body_bytes_max: 1 << 30,
+            request_headers_max: 500,
+            request_header_bytes_max: 1 << 20,
+            response_headers_max: 500,
+            response_header_bytes_max: 128 << 10,
+            request_body_idle: Duration::from_secs(60),
+            request_body_rate: 240,
+            response_body_idle: Duration::from_secs(60),
+            response_body_rate: 240,
+            log_bytes_max: 1 << 20,
+            handles_max: 1_000,
+            breaker: Some(Breaker::default()),
         }
     }
 }

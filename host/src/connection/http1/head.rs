@@ -11,7 +11,7 @@ use wasmux_mux::Target;
 
 use super::refusal::Refusal;
 use crate::authority::is_host_byte;
-pub(crate) use crate::dispatch::HEADERS_MAX;
+pub(crate) use crate::limit::HEADERS_MAX;
 
 /// What almost every request gets by with: room for all of them would take 16 KB for each.
 const HEADERS_USUAL: usize = 32;

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::guest::EngineSettings;
 
 /// Far more than any refusal takes, on the slowest machine.
 const AT_MOST: Duration = Duration::from_secs(60);
 
-static ENGINE: LazyLock<GuestEngine> = LazyLock::new(|| GuestEngine::new(4).unwrap());
+static ENGINE: LazyLock<GuestEngine> =
+    LazyLock::new(|| GuestEngine::new(EngineSettings::with_instances(4)).unwrap());
 
 /// A component with imports, types, modules and a handler.
 static SOUND: LazyLock<Vec<u8>> =

@@ -1,5 +1,5 @@
 use super::*;
-use crate::guest::GuestEngine;
+use crate::guest::{EngineSettings, GuestEngine};
 
 /// All interfaces of a version of WASI, without their versions.
 const P2: &[&str] = &[
@@ -81,7 +81,7 @@ fn lacking<T: 'static>(names: &[String], linker: &Linker<T>) -> Vec<String> {
 
 #[test]
 fn everything_standard_is_there() {
-    let engine = GuestEngine::new(4).unwrap();
+    let engine = GuestEngine::new(EngineSettings::with_instances(4)).unwrap();
     let drafts: Vec<_> = DRAFTS.iter().map(|&name| name.to_owned()).collect();
     let p2 = versions(P2, &["0.2.0", "0.2.6", "0.2.12", "0.2.99"]);
     let p3 = versions(P3, &["0.3.0", "0.3.2", "0.3.99"]);
@@ -98,7 +98,7 @@ fn everything_standard_is_there() {
 
 /// What is said of a component in the text format, on the engine that has everything.
 fn explained(text: &str) -> Vec<String> {
-    let lane = GuestEngine::new(4).unwrap().concurrent().unwrap();
+    let lane = GuestEngine::new(EngineSettings::with_instances(4)).unwrap().concurrent().unwrap();
     let component = Component::from_binary(&lane.engine, &wat::parse_str(text).unwrap()).unwrap();
     match lane.components.instantiate_pre(&component) {
         Ok(_) => Vec::new(),

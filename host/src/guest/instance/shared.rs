@@ -13,6 +13,7 @@ use super::super::isolation::{Concurrency, Reuse};
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::{Guest, INSTANCE_WAIT};
 use crate::error::{Error, Kind};
+use crate::limit::Limit;
 
 impl Guest {
     /// Waits for what becomes of the request in an instance with others.
@@ -53,7 +54,7 @@ impl Guest {
             Some(permit) => Some(permit),
             None => {
                 let found = timeout(INSTANCE_WAIT, self.seat_or_permit(&mut job)).await;
-                found.map_err(|_| Error::from(Kind::Overloaded))??
+                found.map_err(|_| Error::from(Limit::Instances))??
             }
         };
         Ok(job.zip(permit))

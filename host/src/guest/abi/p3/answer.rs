@@ -18,6 +18,7 @@ use super::super::super::state::ComponentState;
 use super::super::Stop;
 use super::{Called, Handle};
 use crate::error::{Error, Kind};
+use crate::limit::Limit;
 
 /// Runs the guest's function, and sends what it answers to the outbox. `origin` is for those who have several requests.
 pub(super) async fn answer(
@@ -62,7 +63,7 @@ async fn respond(
     let response = match response {
         Ok(response) => response,
         // The guest has read what the host did not let it read on.
-        Err(ErrorCode::HttpRequestBodySize(_)) => return Err(Error::from(Kind::BodyTooLarge).into()),
+        Err(ErrorCode::HttpRequestBodySize(_)) => return Err(Error::from(Limit::RequestBody).into()),
         Err(code) => return Err(Error::new(Kind::GuestError, format!("{code:?}")).into()),
     };
     let response = accessor.with(|mut store| {
@@ -106,7 +107,7 @@ fn complete(outbox: &Outbox, trailers: Option<http::HeaderMap>) -> Result<(), St
 /// What becomes of the request when no more of its response is taken.
 fn refused(error: SendError) -> Result<(), Stop> {
     match error {
-        SendError::Limit => Err(Error::from(Kind::ResponseTooLarge).into()),
+        SendError::Limit => Err(Error::from(Limit::ResponseBody).into()),
         SendError::Length => {
             Err(Error::new(Kind::BadResponse, "its body is not as long as its Content-Length").into())
         }

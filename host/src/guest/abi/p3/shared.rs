@@ -20,6 +20,7 @@ use super::answer::answer;
 use super::settled::settled;
 use super::{Handle, Instance};
 use crate::error::{Error, Kind, chain};
+use crate::limit::Limit;
 
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
 pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, seats: Arc<Seats>) {
@@ -29,7 +30,7 @@ pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, 
     match ended {
         Ok(()) => drop(seats.end(|_| Kind::Internal.into())),
         Err(Ended::Overdue) => {
-            let ids = seats.end(|_| Kind::Deadline.into());
+            let ids = seats.end(|_| Limit::Timeout.into());
             let request_ids = ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ");
             if ids.is_empty() {
                 tracing::warn!(
