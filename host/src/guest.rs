@@ -10,6 +10,9 @@ pub mod inspect;
 pub mod limits;
 
 mod abi;
+mod admission;
+mod breaker;
+mod budget;
 mod call;
 mod capability;
 mod components;
@@ -24,6 +27,8 @@ mod memory;
 mod next;
 mod outbox;
 mod pace;
+mod places;
+mod queue;
 mod request_body;
 mod seats;
 mod share;

@@ -15,7 +15,9 @@ use http_body::Frame;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::admission;
 use super::engine::EPOCH_TICK;
+use super::limits::Breaker;
 use super::outbox::{Broken, Finished, Outbox};
 use super::share::Share;
 use crate::body::Body;
@@ -57,13 +59,14 @@ pub(super) struct Label {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
     pub(super) share: Arc<Share>,
+    pub(super) breaker: Option<Breaker>,
 }
 
 impl Label {
-    /// Counts the limit that a request has hit, if it was one.
-    pub(super) fn count(&self, error: &Error) {
+    /// Counts the limit that a request has hit, if it was one. `is_computing`: its guest was at that when it was stopped.
+    pub(super) fn count(&self, error: &Error, is_computing: bool) {
         if let Kind::Limit(limit) = error.kind() {
-            self.share.hit(limit);
+            admission::count(&self.share, self.breaker, limit, is_computing);
         }
     }
 }
@@ -281,7 +284,7 @@ impl GuestBody {
 
     /// Holds the error back for one poll: hyper drops what it has taken and not yet sent when it hears of one.
     fn fail(&mut self, error: Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.call.label.count(&error);
+        self.call.label.count(&error, false);
         self.failure = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -1,25 +1,27 @@
 //! A handler's guest: checked and linked once, then an instance for every request, fresh or warm.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
+use super::admission::{Admission, AtWork, Starting};
 use super::artifact::{Artifact, LoadError};
 use super::call::{Call, Label, OnDisconnect, Work};
 use super::capability::Nothing;
-use super::engine::{GuestEngine, Lane};
+use super::engine::{EPOCH_TICK, GuestEngine};
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
+use super::places::Taken;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
@@ -28,9 +30,6 @@ use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
 
 mod shared;
-
-/// How long a request waits for a free instance before it is shed.
-const INSTANCE_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a component whose client has gone away may take note of that before it is stopped.
 const DISCONNECT_GRACE: Duration = Duration::from_millis(100);
@@ -57,9 +56,7 @@ pub struct GuestSettings {
 /// A handler's code, ready to be instantiated.
 pub struct Guest {
     abi: Abi,
-    lane: Arc<Lane>,
-    /// Places of the pool that one instance takes.
-    places: u32,
+    admission: Admission,
     common: Common,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
@@ -104,19 +101,21 @@ impl Guest {
             check_concurrent(&abi)?;
             lane.may_evict(&crowd);
         }
+        let handler: Arc<str> = settings.name.into();
+        let share = engine.ledger().share(&handler);
         let common = Common {
-            handler: settings.name.into(),
+            handler,
             env: settings.env.into(),
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
+            budget: Some((Arc::clone(engine.budget()), Arc::clone(&share))),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
         Ok(Self {
             abi,
-            lane,
-            places,
-            share: engine.ledger().share(&common.handler),
+            admission: Admission::new(&share, &lane, places, &settings.limits),
+            share,
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -140,19 +139,30 @@ impl Guest {
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
     pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
         let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
-        let label = Label { handler, request: request.id.clone(), share };
-        let served = self.answer(request, label.clone()).await;
-        served.inspect_err(|error| label.count(error))
+        let breaker = self.limits.breaker;
+        let label = Label { handler, request: request.id.clone(), share, breaker };
+        let mut is_computing = false;
+        let served = self.answer(request, label.clone(), &mut is_computing).await;
+        served.inspect_err(|error| label.count(error, is_computing))
     }
 
-    async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {
+    /// `is_computing` is set when that is what the guest was at when it was stopped.
+    async fn answer(
+        self: Arc<Self>,
+        mut request: Incoming,
+        label: Label,
+        is_computing: &mut bool,
+    ) -> Result<Response<Body>, Error> {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
         request.body.limit(self.limits.request_body_bytes_max);
-        let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
+        let now = Instant::now();
+        let deadline = now + self.limits.timeout;
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let deadline = Instant::now() + self.limits.timeout;
+        let at_work = self.admission.enter(now, deadline).await?;
+        let starting = Arc::clone(&at_work.starting);
+        let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
         let grace = match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
@@ -161,19 +171,29 @@ impl Guest {
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
-                Box::pin(self.run_shared(exchange, deadline, (reuse, concurrency)))
+                Box::pin(self.run_shared(exchange, deadline, at_work, (reuse, concurrency)))
             }
-            Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
+            Isolation::Request | Isolation::Reuse(_) => {
+                let live = self.live(&starting, deadline).await?;
+                Box::pin(self.run(exchange, live, at_work))
+            }
         };
-        Call::new(work, outbox, deadline, grace, label).first_byte().await
+        let work = until_it_waits(work, Arc::clone(&starting));
+        let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
+        // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
+        starting.end();
+        *is_computing = !starting.has_waited();
+        response
     }
 
-    async fn run(self: Arc<Self>, exchange: Exchange) -> Result<(), Error> {
+    async fn run(self: Arc<Self>, exchange: Exchange, live: Live, mut at_work: AtWork) -> Result<(), Error> {
+        let ended = self.run_alone(exchange, live).await;
+        at_work.ended(ended.as_ref().err());
+        ended
+    }
+
+    async fn run_alone(&self, exchange: Exchange, mut live: Live) -> Result<(), Error> {
         let (outbox, id) = (Arc::clone(&exchange.outbox), exchange.request.id.clone());
-        let mut live = match self.parked.take() {
-            Some(live) => live,
-            None => self.start().await?,
-        };
         live.instance.begin(exchange);
         let served = live.instance.serve().await;
         live.served += 1;
@@ -184,7 +204,8 @@ impl Guest {
             }
             Err(Stop::Fault(error)) => error,
             Err(Stop::Trap(error)) => {
-                failure(error, live.instance.core().limiter.refused, self.limits.memory_bytes_max)
+                let limiter = &live.instance.core().limiter;
+                limiter.blame(failure(error, limiter.refused, self.limits.memory_bytes_max))
             }
         };
         // An answer all the same.
@@ -201,30 +222,28 @@ impl Guest {
         Ok(())
     }
 
-    /// A new instance, or a warm one if there is one first.
-    async fn start(&self) -> Result<Live, Error> {
+    /// A warm instance if there is one; else a new one, or whichever is there first.
+    async fn live(&self, starting: &Starting, deadline: Instant) -> Result<Live, Error> {
+        if let Some(live) = self.parked.take() {
+            return Ok(live);
+        }
         // Mostly there is room, and nothing to set up a wait for.
-        let permit = match Arc::clone(&self.lane.permits).try_acquire_many_owned(self.places) {
-            Ok(permit) => permit,
-            Err(_) => tokio::select! {
-                biased;
-                permit = self.admit() => permit?,
-                live = self.parked.wait() => return Ok(live),
-            },
+        let wait = match self.admission.place() {
+            Ok(taken) => return Ok(self.fresh(taken)),
+            Err(wait) => wait,
         };
-        Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
+        let found = async {
+            tokio::select! {
+                biased;
+                taken = wait.taken() => self.fresh(taken),
+                live = self.parked.wait() => live,
+            }
+        };
+        self.admission.instance(starting, deadline, found).await
     }
 
-    /// One permit for each place in the pool, so that a full pool is a wait and not an error.
-    async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = Arc::clone(&self.lane.permits);
-        let _waiting = self.lane.wait();
-        // Warm instances that wait make room for those with work.
-        while permits.available_permits() < self.places as usize && self.lane.evict() {}
-        let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
-        permit
-            .map_err(|_| Error::from(Limit::Instances))?
-            .map_err(|closed| Error::new(Kind::Internal, closed))
+    fn fresh(&self, places: Taken) -> Live {
+        Live { instance: self.abi.instance(&self.common), served: 0, _places: places }
     }
 
     /// Keeps an instance for the next request, if it is to be reused and fit for it.
@@ -236,7 +255,7 @@ impl Guest {
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
         if is_wanted && live.instance.may_serve_again() {
             self.parked.park(live, reuse.idle_max);
-            self.lane.make_room(self.parked.waiting());
+            self.admission.make_room();
         }
     }
 
@@ -260,6 +279,18 @@ impl Guest {
         );
         while self.parked.evict() {}
     }
+}
+
+/// Ends `starting` when `work` waits for something: when it stops, but not for an epoch tick.
+fn until_it_waits(mut work: Work, starting: Arc<Starting>) -> Work {
+    Box::pin(poll_fn(move |cx| {
+        let begin = Instant::now();
+        let polled = work.as_mut().poll(cx);
+        if !starting.has_waited() && polled.is_pending() && begin.elapsed() < EPOCH_TICK / 2 {
+            starting.waits();
+        }
+        polled
+    }))
 }
 
 /// Only one contract has several requests in an instance.
