@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod abi; // every import of `wasmux:http/1` and `wasmux:log/1`, used well and badly
+mod admission; // queues, fair instances and memory, the breaker, metrics
 mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
 mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so
@@ -23,4 +24,5 @@ mod streaming; // bodies in motion, both ways; slow clients and clients that go 
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
 mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers
+mod wedge; // guests that compute for ever: threads of their own, limits, drains
 mod wire; // cases that real net/http was asked, byte for byte

@@ -4,7 +4,6 @@
 //! pool: with nothing short that is a handful of atomic operations and one lock. What it holds is given back by drops.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +12,7 @@ use super::breaker::{Breaker, Change, Verdict};
 use super::engine::Lane;
 use super::limits::{Breaker as BreakerSettings, Limits};
 use super::places::{Taken, UserId, Wait};
+use super::pulse::Pulse;
 use super::queue::{Place, Terms};
 use super::share::Share;
 use crate::error::Error;
@@ -35,8 +35,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct AtWork {
     share: Arc<Share>,
-    /// That its guest has not yet waited for anything, nor computed for long.
-    pub(super) starting: Arc<Starting>,
+    pulse: Arc<Pulse>,
     attempt: Option<Attempt>,
 }
 
@@ -46,15 +45,6 @@ struct Attempt {
     share: Arc<Share>,
     number: u64,
     is_well: bool,
-}
-
-/// A guest on its first stretch: it takes a core from others of its handler that would begin. Ends when it waits for
-/// something for the first time, when it goes on computing elsewhere, or with its request.
-#[derive(Debug)]
-pub(super) struct Starting {
-    share: Arc<Share>,
-    is_on: AtomicBool,
-    has_waited: AtomicBool,
 }
 
 impl Admission {
@@ -78,7 +68,12 @@ impl Admission {
     /// # Errors
     /// [`Limit::Breaker`], [`Limit::Overload`] and [`Limit::Queue`] at once, [`Limit::QueueTimeout`] later; at `deadline`
     /// [`Limit::Timeout`].
-    pub(super) async fn enter(&self, now: Instant, deadline: Instant) -> Result<AtWork, Error> {
+    pub(super) async fn enter(
+        &self,
+        pulse: &Arc<Pulse>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<AtWork, Error> {
         let attempt = self.ask(now)?;
         let terms = Terms {
             concurrency: self.concurrency,
@@ -96,12 +91,8 @@ impl Admission {
             let Ok(_) = timeout_at(until, told).await else { return Err(limit.into()) };
             turn.has_come = true;
         }
-        let starting = Starting {
-            share: Arc::clone(&self.share),
-            is_on: AtomicBool::new(true),
-            has_waited: AtomicBool::new(false),
-        };
-        Ok(AtWork { share: Arc::clone(&self.share), starting: Arc::new(starting), attempt })
+        pulse.starts(&self.share, terms.is_slowed);
+        Ok(AtWork { share: Arc::clone(&self.share), pulse: Arc::clone(pulse), attempt })
     }
 
     /// Until when a request waits, and what it has hit then.
@@ -142,18 +133,23 @@ impl Admission {
     /// [`Limit::Queue`] at once, [`Limit::Instances`] later; at `deadline` [`Limit::Timeout`].
     pub(super) async fn instance<T>(
         &self,
-        starting: &Starting,
+        pulse: &Pulse,
         deadline: Instant,
         found: impl Future<Output = T>,
     ) -> Result<T, Error> {
         let queue = &self.share.queue;
         queue.begin_without_instance(self.queue)?;
         let _waits = WithoutInstance(&self.share);
-        starting.end();
+        pulse.has_started();
         let (until, limit) = self.patience(Instant::now(), deadline, Limit::Instances);
-        let found = timeout_at(until, found).await.map_err(|_| Error::from(limit))?;
-        starting.begin_anew();
-        Ok(found)
+        timeout_at(until, found).await.map_err(|_| limit.into())
+    }
+
+    /// A guest starts that has waited for its instance.
+    pub(super) fn start_anew(&self, pulse: &Pulse) {
+        if pulse.starts_anew() {
+            self.share.queue.start();
+        }
     }
 
     /// To be called when an instance has become idle: it has to go when other handlers wait for a place.
@@ -182,7 +178,7 @@ impl Drop for Turn<'_> {
         let queue = &self.share.queue;
         if !self.has_come && !queue.withdraw(self.number) {
             // It was let in and has not heard of it.
-            queue.started();
+            queue.has_started();
             queue.leave();
         }
     }
@@ -207,7 +203,7 @@ impl AtWork {
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.starting.end();
+        self.pulse.has_started();
         self.share.queue.leave();
     }
 }
@@ -218,38 +214,6 @@ impl Drop for Attempt {
             let handler = &**self.share.name();
             tracing::info!(handler, reason = Limit::Breaker.name(), "closed: the handler is well again");
         }
-    }
-}
-
-impl Starting {
-    /// From now on the guest takes nothing from those that would start.
-    pub(super) fn end(&self) {
-        if self.is_on.swap(false, Ordering::Relaxed) {
-            self.share.queue.started();
-        }
-    }
-
-    /// The guest waits for something.
-    pub(super) fn waits(&self) {
-        self.has_waited.store(true, Ordering::Relaxed);
-        self.end();
-    }
-
-    /// Whether the guest has waited for anything so far.
-    pub(super) fn has_waited(&self) -> bool {
-        self.has_waited.load(Ordering::Relaxed)
-    }
-
-    fn begin_anew(&self) {
-        if !self.is_on.swap(true, Ordering::Relaxed) {
-            self.share.queue.start();
-        }
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -3,7 +3,6 @@
 //! The guest runs inside the task of its connection: before the head is out inside the service future, after that
 //! inside the response body. No task, no channel; back-pressure is "not polled"; a client that goes away is a drop.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,9 +15,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
 use super::admission;
+use super::compute::Work;
 use super::engine::EPOCH_TICK;
 use super::limits::Breaker;
 use super::outbox::{Broken, Finished, Outbox};
+use super::pulse::Pulse;
 use super::share::Share;
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -34,9 +35,6 @@ pub enum OnDisconnect {
     /// It runs on, at most until its deadline; reads and writes fail.
     Finish,
 }
-
-/// A guest at work, in the form every ABI produces.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A guest at work on one request.
 pub(super) struct Call {
@@ -60,13 +58,15 @@ pub(super) struct Label {
     pub(super) request: RequestId,
     pub(super) share: Arc<Share>,
     pub(super) breaker: Option<Breaker>,
+    /// Says whether its guest computes.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Label {
-    /// Counts the limit that a request has hit, if it was one. `is_computing`: its guest was at that when it was stopped.
-    pub(super) fn count(&self, error: &Error, is_computing: bool) {
+    /// Counts the limit that a request has hit, if it was one.
+    pub(super) fn count(&self, error: &Error) {
         if let Kind::Limit(limit) = error.kind() {
-            admission::count(&self.share, self.breaker, limit, is_computing);
+            admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
         }
     }
 }
@@ -284,7 +284,7 @@ impl GuestBody {
 
     /// Holds the error back for one poll: hyper drops what it has taken and not yet sent when it hears of one.
     fn fail(&mut self, error: Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.call.label.count(&error, false);
+        self.call.label.count(&error);
         self.failure = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

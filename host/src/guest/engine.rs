@@ -16,6 +16,7 @@ use wasmtime::{
 
 use super::abi::{p2, p3, serve_http};
 use super::budget::{Budget, Evicts};
+use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::places::Places;
@@ -74,6 +75,8 @@ struct Engines {
     settings: EngineSettings,
     ledger: Arc<Ledger>,
     budget: Arc<Budget>,
+    /// Where those go on that compute.
+    compute: Arc<Compute>,
 }
 
 /// One engine, what components on it may import, and its free places.
@@ -119,7 +122,8 @@ impl GuestEngine {
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, budget })))
+        let compute = Arc::default();
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, budget, compute })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -169,6 +173,10 @@ impl GuestEngine {
         let lanes = [("plain", Some(Arc::clone(&self.0.plain))), ("concurrent", concurrent)];
         let counts = lanes.into_iter().filter_map(|(name, lane)| Some((name, lane?.places.counts())));
         counts.map(|(name, (capacity, in_use))| (name, in_use, capacity)).collect()
+    }
+
+    pub(super) fn compute(&self) -> &Arc<Compute> {
+        &self.0.compute
     }
 
     /// What core modules may import.

@@ -1,6 +1,5 @@
 //! A handler's guest: checked and linked once, then an instance for every request, fresh or warm.
 
-use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,18 +9,21 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
-use super::admission::{Admission, AtWork, Starting};
+use super::admission::{Admission, AtWork};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect, Work};
+use super::call::{Call, Label, OnDisconnect};
 use super::capability::Nothing;
-use super::engine::{EPOCH_TICK, GuestEngine};
+use super::compute::{Compute, Work};
+use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
+use super::fair::{Account, Fair};
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
 use super::places::Taken;
+use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
@@ -60,6 +62,7 @@ pub struct Guest {
     common: Common,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
+    compute: Arc<Compute>,
     limits: Limits,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
@@ -116,6 +119,7 @@ impl Guest {
             abi,
             admission: Admission::new(&share, &lane, places, &settings.limits),
             share,
+            compute: Arc::clone(engine.compute()),
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -139,20 +143,13 @@ impl Guest {
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
     pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
         let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
-        let breaker = self.limits.breaker;
-        let label = Label { handler, request: request.id.clone(), share, breaker };
-        let mut is_computing = false;
-        let served = self.answer(request, label.clone(), &mut is_computing).await;
-        served.inspect_err(|error| label.count(error, is_computing))
+        let (breaker, pulse) = (self.limits.breaker, Arc::<Pulse>::default());
+        let label = Label { handler, request: request.id.clone(), share, breaker, pulse };
+        let served = self.answer(request, label.clone()).await;
+        served.inspect_err(|error| label.count(error))
     }
 
-    /// `is_computing` is set when that is what the guest was at when it was stopped.
-    async fn answer(
-        self: Arc<Self>,
-        mut request: Incoming,
-        label: Label,
-        is_computing: &mut bool,
-    ) -> Result<Response<Body>, Error> {
+    async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
@@ -160,29 +157,36 @@ impl Guest {
         let now = Instant::now();
         let deadline = now + self.limits.timeout;
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let at_work = self.admission.enter(now, deadline).await?;
-        let starting = Arc::clone(&at_work.starting);
+        let pulse = Arc::clone(&label.pulse);
+        let at_work = self.admission.enter(&pulse, now, deadline).await?;
         let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
         let grace = match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
-        let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
+        let exchange = Exchange {
+            request,
+            deadline_ms,
+            outbox: Arc::clone(&outbox),
+            pulse: Arc::clone(&pulse),
+            reply: None,
+        };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
                 Box::pin(self.run_shared(exchange, deadline, at_work, (reuse, concurrency)))
             }
             Isolation::Request | Isolation::Reuse(_) => {
-                let live = self.live(&starting, deadline).await?;
-                Box::pin(self.run(exchange, live, at_work))
+                let live = self.live(&pulse, deadline).await?;
+                let (compute, share) = (Arc::clone(&self.compute), Arc::clone(&self.share));
+                let (account, cpu_max) = (Account::Request(Arc::clone(&outbox)), self.limits.cpu);
+                let work = Box::pin(self.run(exchange, live, at_work));
+                Box::pin(Fair::new(work, &compute, &pulse, &share, account, cpu_max))
             }
         };
-        let work = until_it_waits(work, Arc::clone(&starting));
         let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
         // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
-        starting.end();
-        *is_computing = !starting.has_waited();
+        pulse.has_started();
         response
     }
 
@@ -223,7 +227,7 @@ impl Guest {
     }
 
     /// A warm instance if there is one; else a new one, or whichever is there first.
-    async fn live(&self, starting: &Starting, deadline: Instant) -> Result<Live, Error> {
+    async fn live(&self, pulse: &Pulse, deadline: Instant) -> Result<Live, Error> {
         if let Some(live) = self.parked.take() {
             return Ok(live);
         }
@@ -239,7 +243,9 @@ impl Guest {
                 live = self.parked.wait() => live,
             }
         };
-        self.admission.instance(starting, deadline, found).await
+        let live = self.admission.instance(pulse, deadline, found).await?;
+        self.admission.start_anew(pulse);
+        Ok(live)
     }
 
     fn fresh(&self, places: Taken) -> Live {
@@ -279,18 +285,6 @@ impl Guest {
         );
         while self.parked.evict() {}
     }
-}
-
-/// Ends `starting` when `work` waits for something: when it stops, but not for an epoch tick.
-fn until_it_waits(mut work: Work, starting: Arc<Starting>) -> Work {
-    Box::pin(poll_fn(move |cx| {
-        let begin = Instant::now();
-        let polled = work.as_mut().poll(cx);
-        if !starting.has_waited() && polled.is_pending() && begin.elapsed() < EPOCH_TICK / 2 {
-            starting.waits();
-        }
-        polled
-    }))
 }
 
 /// Only one contract has several requests in an instance.

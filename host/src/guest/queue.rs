@@ -229,7 +229,7 @@ impl Queue {
     }
 
     /// A guest has waited for something, computes elsewhere, or has ended.
-    pub(super) fn started(&self) {
+    pub(super) fn has_started(&self) {
         self.starting.fetch_sub(1, Ordering::SeqCst);
         self.go_on();
     }

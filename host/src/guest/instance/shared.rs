@@ -10,8 +10,10 @@ use tokio::time::Instant;
 use super::super::abi::{Abi, p3};
 use super::super::admission::AtWork;
 use super::super::exchange::Exchange;
+use super::super::fair::{Account, Fair};
 use super::super::isolation::{Concurrency, Reuse};
 use super::super::places::Taken;
+use super::super::pulse::Pulse;
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::Guest;
 use crate::error::{Error, Kind};
@@ -25,7 +27,7 @@ impl Guest {
         mut at_work: AtWork,
         settings: (Reuse, Concurrency),
     ) -> Result<(), Error> {
-        let ended = self.run_seated(exchange, deadline, &at_work, settings).await;
+        let ended = self.run_seated(exchange, deadline, settings).await;
         at_work.ended(ended.as_ref().err());
         ended
     }
@@ -34,7 +36,6 @@ impl Guest {
         &self,
         mut exchange: Exchange,
         deadline: Instant,
-        at_work: &AtWork,
         (reuse, concurrency): (Reuse, Concurrency),
     ) -> Result<(), Error> {
         let outbox = Arc::clone(&exchange.outbox);
@@ -42,7 +43,7 @@ impl Guest {
         loop {
             let (reply, mut outcome) = oneshot::channel();
             let job = Job { exchange, deadline, reply };
-            if let Some((job, places)) = self.seat(job, at_work).await? {
+            if let Some((job, places)) = self.seat(job).await? {
                 self.found(job, places, reuse, concurrency);
             }
             let outcome = poll_fn(|cx| {
@@ -58,8 +59,8 @@ impl Guest {
     }
 
     /// Finds a seat, or gives the job back with places for a new instance.
-    async fn seat(&self, job: Job, at_work: &AtWork) -> Result<Option<(Job, Taken)>, Error> {
-        let deadline = job.deadline;
+    async fn seat(&self, job: Job) -> Result<Option<(Job, Taken)>, Error> {
+        let (deadline, pulse) = (job.deadline, Arc::clone(&job.exchange.pulse));
         let mut job = Some(job);
         if self.crowd.offer(&mut job, Ask::Waiting) {
             return Ok(None);
@@ -74,7 +75,7 @@ impl Guest {
                         places = wait.taken() => Some(places),
                     }
                 };
-                self.admission.instance(&at_work.starting, deadline, either).await?
+                self.admission.instance(&pulse, deadline, either).await?
             }
         };
         Ok(job.zip(places))
@@ -86,12 +87,16 @@ impl Guest {
         let Abi::P3(linked) = &self.abi else { return };
         let seats = self.crowd.found(reuse, concurrency, job);
         let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _places: places };
-        let (linked, common) = (Arc::clone(linked), self.common.clone());
-        tokio::spawn(async move {
+        let (linked, common, pulse) = (Arc::clone(linked), self.common.clone(), Arc::<Pulse>::default());
+        let its_pulse = Arc::clone(&pulse);
+        let work = Box::pin(async move {
             let place = place;
-            p3::serve_shared(linked, common, seats).await;
+            p3::serve_shared(linked, common, seats, its_pulse).await;
             drop(place);
+            Ok(())
         });
+        let cpu_max = self.limits.cpu;
+        tokio::spawn(Fair::new(work, &self.compute, &pulse, &self.share, Account::Instance, cpu_max));
     }
 }
 

@@ -35,7 +35,7 @@ fn concurrency_counts_those_at_work_and_the_oldest_comes_first() {
     let (_, mut first) = waits(&queue, &terms, now);
     let (_, mut second) = waits(&queue, &terms, now);
     assert_eq!((queue.running(), queue.waiting()), (2, 2));
-    queue.started();
+    queue.has_started();
     assert!(first.try_recv().is_err(), "it is at work all the same");
     queue.leave();
     assert!(first.try_recv().is_ok() && second.try_recv().is_err());
@@ -68,18 +68,18 @@ fn without_a_queue_nobody_waits() {
     assert_eq!(queue.line_up(&terms, Instant::now()).err(), Some(Limit::Queue));
     assert_eq!(queue.begin_without_instance(0), Err(Limit::Queue));
     queue.leave();
-    queue.started();
+    queue.has_started();
     assert!(queue.try_enter(&terms));
 }
 
 #[test]
 fn those_that_wait_for_something_are_no_load() {
     let queue = full();
-    queue.started();
+    queue.has_started();
     assert!(queue.try_enter(&TERMS));
     // One that computes on is.
     queue.begin_computing();
-    queue.started();
+    queue.has_started();
     let (_, mut told) = waits(&queue, &TERMS, Instant::now());
     queue.end_computing();
     assert!(told.try_recv().is_ok());
@@ -111,13 +111,13 @@ fn standing_queues_turn_newcomers_away() {
     assert_eq!(queue.line_up(&TERMS, now + ms(100)).err(), Some(Limit::Overload));
     // The oldest has not waited for long, and not many are before who comes.
     queue.leave();
-    queue.started();
+    queue.has_started();
     let (_, mut second) = waits(&queue, &TERMS, now + ms(100));
     let (_, mut third) = waits(&queue, &TERMS, now + ms(130));
     assert_eq!(queue.line_up(&TERMS, now + ms(131)).err(), Some(Limit::Overload), "it has waited for 31 ms");
     for _ in 0..2 {
         queue.leave();
-        queue.started();
+        queue.has_started();
     }
     assert!(second.try_recv().is_ok() && third.try_recv().is_ok());
 }
@@ -142,7 +142,7 @@ fn waiting_for_others_than_the_cores_is_no_overload() {
     let terms = Terms { concurrency: 1, ..TERMS };
     let now = Instant::now();
     assert!(queue.try_enter(&terms));
-    queue.started();
+    queue.has_started();
     let (_, _first) = waits(&queue, &terms, now);
     let (_, _second) = waits(&queue, &terms, now + ms(5_000));
 }
@@ -169,7 +169,7 @@ fn no_turn_is_lost() {
                         }
                     }
                     assert!(queue.running() <= 3);
-                    queue.started();
+                    queue.has_started();
                     queue.leave();
                     turns += 1;
                 }
