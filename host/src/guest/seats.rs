@@ -156,6 +156,8 @@ impl Seats {
             }
             let (id, outbox) = (exchange.request.id.clone(), Arc::clone(&exchange.outbox));
             let peer = Arc::clone(&exchange.request.peer);
+            // From now on it is its instance that computes.
+            exchange.pulse.has_started();
             let number = inner.begun;
             inner.begun += 1;
             inner.active.push(Active { number, deadline, id, outbox, peer, reply });
