@@ -68,6 +68,20 @@ impl Label {
     }
 }
 
+impl Label {
+    /// Takes note of a client that has not waited for its response.
+    fn client_gone(&self) {
+        self.share.disconnected();
+        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        tracing::debug!(
+            handler,
+            request_id,
+            reason = "client_gone",
+            "the client went away before it was served"
+        );
+    }
+}
+
 impl Call {
     pub(super) fn new(
         work: Work,
@@ -181,6 +195,7 @@ impl Drop for Call {
         let is_served = self.outbox.is_served();
         if !is_served {
             self.outbox.set_gone();
+            self.label.client_gone();
         }
         let mut end = self.deadline.deadline();
         if !is_served {

@@ -32,8 +32,9 @@ mod shared;
 /// How long a request waits for a free instance before it is shed.
 const INSTANCE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a component whose client has gone away may take note of that before it is stopped.
-const DISCONNECT_GRACE: Duration = Duration::from_millis(100);
+/// How long a component whose client has gone away may take note of that before it is stopped: ten epoch ticks, enough to
+/// log a line, and so little that the guest's CPU is free again before a tenth of a second has passed.
+const DISCONNECT_GRACE: Duration = Duration::from_millis(20);
 
 /// What routes.toml says about a handler, beside its wasm.
 #[derive(Clone, Debug, Default)]

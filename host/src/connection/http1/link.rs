@@ -42,10 +42,23 @@ struct State {
     read_deadline: Option<Instant>,
     /// Somebody waits for the next flush.
     flush: Flush,
+    awaited: Awaited,
     has_stopped_sending: bool,
     takes_interim: bool,
     is_closing: bool,
     expects_continue: bool,
+}
+
+/// What the client is to get next, as far as it is known before it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Nobody knows.
+    #[default]
+    Nothing,
+    /// The head of a response.
+    Head,
+    /// A chunk of its body, or the last one.
+    Chunk,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +85,11 @@ impl Link {
     /// Whether interim responses may be sent: not to HTTP/1.0 clients (RFC 9110 section 15.2).
     pub(super) fn set_takes_interim(&self, takes: bool) {
         self.lock().takes_interim = takes;
+    }
+
+    /// The head of the response goes to hyper, or its body has come to its end.
+    pub(super) fn set_awaited(&self, awaited: Awaited) {
+        self.lock().awaited = awaited;
     }
 
     /// Whether the next response is to be the last.
@@ -112,8 +130,13 @@ impl Link {
     ) {
         let mut state = self.lock();
         state.expects_continue = expected.expects_continue;
+        state.awaited = Awaited::Head;
         (state.expected, state.read_deadline, state.write_deadline) =
             (expected, read_deadline, write_deadline);
+    }
+
+    pub(super) fn awaited(&self) -> Awaited {
+        self.lock().awaited
     }
 
     pub(super) fn take_interim(&self) -> BytesMut {

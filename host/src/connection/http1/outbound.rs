@@ -11,8 +11,14 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::clock::{Timer, timed_out};
-use super::link::Link;
+use super::link::{Awaited, Link};
 use crate::activity::{Activity, Busy};
+
+/// What every response, final or interim, begins with.
+const HEAD_AHEAD: &[u8] = b"HTTP/1.";
+
+/// What every chunk may begin with, the last one too (RFC 9112 section 7.1: `1*HEXDIG`, `1*("0")`).
+const CHUNK_AHEAD: &[u8] = b"0";
 
 /// How hyper ends a chunked body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -26,6 +32,8 @@ pub(super) struct Outbound {
     ours: BytesMut,
     /// hyper's end of a chunked body, kept back until trailers are put into it.
     held: BytesMut,
+    /// Bytes of the next head that the client has already.
+    ahead: usize,
     /// hyper has nothing that it has not written.
     is_flushed: bool,
     activity: Arc<Activity>,
@@ -43,6 +51,7 @@ impl Outbound {
             stall,
             ours: BytesMut::new(),
             held: BytesMut::new(),
+            ahead: 0,
             is_flushed: true,
             activity,
             stalled: None,
@@ -59,6 +68,11 @@ impl Outbound {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ours(stream, cx))?;
         self.is_flushed = false;
+        if self.ahead > 0 {
+            let count = bufs.iter().find(|buf| !buf.is_empty()).map_or(0, |buf| buf.len().min(self.ahead));
+            self.ahead -= count;
+            return Poll::Ready(Ok(count));
+        }
         if self.link.has_trailers() {
             // At most what hyper had buffered when the body ended.
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
@@ -93,6 +107,25 @@ impl Outbound {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends the beginning of what will be sent anyway, so that a client that has gone says so: its kernel answers with a
+    /// reset. Who waits for its response gets it byte for byte as it would have been, or with a zero in front of the size
+    /// of a chunk. Says whether there is anything that can be sent: not in the middle of a body of a known length.
+    pub(super) fn probe(&mut self) -> bool {
+        if !self.is_flushed || !self.ours.is_empty() || self.link.has_trailers() {
+            // Something is on its way, and does as well.
+            return false;
+        }
+        match self.link.awaited() {
+            Awaited::Head => {
+                self.ours.extend_from_slice(HEAD_AHEAD);
+                self.ahead = HEAD_AHEAD.len();
+            }
+            Awaited::Chunk => self.ours.extend_from_slice(CHUNK_AHEAD),
+            Awaited::Nothing => return false,
+        }
+        true
+    }
+
     /// Ready when the response before is written. The waker of a pending poll is woken by the flush, which happens in
     /// the same task.
     pub(super) fn poll_flushed(&mut self) -> Poll<()> {
@@ -110,6 +143,9 @@ impl Outbound {
         loop {
             if self.ours.is_empty() && self.is_flushed {
                 self.ours = self.link.take_interim();
+                let count = self.ahead.min(self.ours.len());
+                self.ours.advance(count);
+                self.ahead -= count;
             }
             if self.ours.is_empty() {
                 return Poll::Ready(Ok(()));
