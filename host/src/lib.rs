@@ -44,3 +44,4 @@ pub mod error;
 mod hop_by_hop;
 pub mod limit;
 pub mod request_id;
+mod tempo;

@@ -16,6 +16,7 @@ use super::capability::Nothing;
 use super::engine::{GuestEngine, Lane};
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
+use super::field_limits::FieldLimits;
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
@@ -23,9 +24,11 @@ use super::outbox::Outbox;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
+use super::take::TakeLimit;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::tempo::Tempo;
 
 mod shared;
 
@@ -65,6 +68,8 @@ pub struct Guest {
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
     limits: Limits,
+    /// The limits on how its responses are taken.
+    take: Arc<TakeLimit>,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
     parked: Arc<Parked>,
@@ -110,14 +115,17 @@ impl Guest {
             env: settings.env.into(),
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
+            field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
+        let share = engine.ledger().share(&common.handler);
         Ok(Self {
             abi,
             lane,
             places,
-            share: engine.ledger().share(&common.handler),
+            take: TakeLimit::new(&settings.limits, &common.handler, &share),
+            share,
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -150,8 +158,12 @@ impl Guest {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
+        FieldLimits::request(&self.limits).check(&request.parts.headers)?;
+        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max);
+        let outbox = Arc::new(outbox.with_fields(FieldLimits::response(&self.limits)));
         request.body.limit(self.limits.request_body_bytes_max);
-        let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
+        let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
+        request.body.clock(tempo, &outbox);
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
         let deadline = Instant::now() + self.limits.timeout;
         let grace = match (self.on_disconnect, &self.abi) {
@@ -159,6 +171,7 @@ impl Guest {
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
+        let take = Arc::clone(&self.take);
         let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
@@ -166,7 +179,8 @@ impl Guest {
             }
             Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
         };
-        Call::new(work, outbox, deadline, grace, label).first_byte().await
+        let response = Call::new(work, outbox, deadline, grace, label).first_byte().await?;
+        Ok(response.map(|body| body.taken_within(&take)))
     }
 
     async fn run(self: Arc<Self>, exchange: Exchange) -> Result<(), Error> {

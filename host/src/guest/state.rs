@@ -37,6 +37,8 @@ pub(super) struct Common {
     /// Folders that may be read, by the names the guest has for them.
     pub(super) folders: Arc<[(String, PathBuf)]>,
     pub(super) memory_bytes_max: u64,
+    /// What a component's set of fields may take, in bytes.
+    pub(super) field_bytes_max: usize,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
@@ -174,7 +176,16 @@ impl ModuleState {
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
         let (handler, env, folders) = ("".into(), Arc::new([]), Arc::new([]));
-        Self::new(&Common { handler, env, folders, memory_bytes_max: 0, capabilities, next: None })
+        let (memory_bytes_max, field_bytes_max) = (0, 0);
+        Self::new(&Common {
+            handler,
+            env,
+            folders,
+            memory_bytes_max,
+            field_bytes_max,
+            capabilities,
+            next: None,
+        })
     }
 
     pub(super) fn begin(&mut self, exchange: Exchange) {
@@ -197,6 +208,8 @@ impl ComponentState {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
         table.set_max_capacity(if common.folders.is_empty() { HANDLES_MAX } else { FILES_MAX });
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(common.field_bytes_max);
         Self {
             hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
@@ -204,7 +217,7 @@ impl ComponentState {
             fault: None,
             origins: Vec::new(),
             early_bytes: Arc::default(),
-            http: WasiHttpCtx::new(),
+            http,
             wasi: None,
         }
     }

@@ -304,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 let read_deadline = self.clocks.read.map(|limit| begun + limit);
                 let write_deadline = self.clocks.write.map(|limit| Instant::now() + limit);
                 self.link.begin(expected, read_deadline, write_deadline);
+                self.outbound.begin();
                 self.place = Place::Forward(head.bytes, head.framing);
             }
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::clock::{Timer, timed_out};
 use super::link::{Awaited, Link};
 use crate::activity::{Activity, Busy};
+use crate::tempo::{Slow, Wait, after};
 
 /// What every response, final or interim, begins with.
 const HEAD_AHEAD: &[u8] = b"HTTP/1.";
@@ -39,6 +40,8 @@ pub(super) struct Outbound {
     activity: Arc<Activity>,
     /// Since when the client takes nothing. It has not got all of its response, so the connection is busy.
     stalled: Option<(Instant, Busy)>,
+    /// What it has taken of this response, and how slowly.
+    wait: Wait,
     timer: Timer,
     /// The next head waits for the flush.
     is_awaited: bool,
@@ -55,9 +58,15 @@ impl Outbound {
             is_flushed: true,
             activity,
             stalled: None,
+            wait: Wait::default(),
             timer: Timer::default(),
             is_awaited: false,
         }
+    }
+
+    /// Another response begins.
+    pub(super) fn begin(&mut self) {
+        self.wait = Wait::default();
     }
 
     pub(super) fn poll_write<S: AsyncWrite + Unpin>(
@@ -98,7 +107,7 @@ impl Outbound {
         ready!(self.poll_ours(stream, cx))?;
         // TLS keeps what the client does not take, and says so here only.
         let flushed = Pin::new(stream).poll_flush(cx);
-        ready!(self.poll_clocked(cx, flushed))?;
+        ready!(self.poll_clocked(cx, flushed, |()| 0))?;
         self.is_flushed = true;
         self.link.flushed();
         if std::mem::take(&mut self.is_awaited) {
@@ -169,29 +178,57 @@ impl Outbound {
             return Poll::Ready(Err(late("write_timeout")));
         }
         let written = write(Pin::new(stream), cx);
-        self.poll_clocked(cx, written)
+        self.poll_clocked(cx, written, |&count| count)
     }
 
-    /// Passes on what became of a write or a flush, or `TimedOut` when a clock has run out over it.
-    fn poll_clocked<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if done.is_ready() {
+    /// Passes on what became of a write or a flush, which has moved so many bytes, or `TimedOut` when a clock has run out
+    /// over it.
+    fn poll_clocked<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+        count: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = done {
             self.stalled = None;
-            return done;
+            self.wait.went_on(done.as_ref().map_or(0, count));
+            return Poll::Ready(done);
         }
         let (since, _) = self.stalled.get_or_insert_with(|| (Instant::now(), self.activity.begin()));
-        let stalled = *since + self.stall;
-        let (deadline, reason) = match self.link.write_deadline() {
-            Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
-            _ => (stalled, "stall_timeout"),
+        let stalled = after(*since, self.stall);
+        let (mut deadline, mut reason) = match self.link.write_deadline() {
+            Some(deadline) if deadline < stalled => (deadline, Reason::Clock("write_timeout")),
+            _ => (stalled, Reason::Clock("stall_timeout")),
         };
+        if let Some((until, slow)) = self.link.tempo().map(|tempo| self.wait.until(&tempo))
+            && until <= deadline
+        {
+            (deadline, reason) = (until, Reason::Handler(slow));
+        }
         ready!(self.timer.poll(cx, Some(deadline)));
-        Poll::Ready(Err(late(reason)))
+        Poll::Ready(Err(match reason {
+            Reason::Clock(reason) => late(reason),
+            Reason::Handler(slow) => {
+                self.link.set_too_slow(slow);
+                timed_out(TOO_SLOW)
+            }
+        }))
     }
 }
 
+/// Why a client has no more time.
+enum Reason {
+    /// A clock of the server.
+    Clock(&'static str),
+    /// A limit of the handler.
+    Handler(Slow),
+}
+
+const TOO_SLOW: &str = "the client took too long to take its response";
+
 fn late(reason: &'static str) -> io::Error {
     tracing::debug!(reason, "connection closed");
-    timed_out("the client took too long to take its response")
+    timed_out(TOO_SLOW)
 }
 
 #[cfg(test)]

@@ -59,7 +59,8 @@ pub(super) async fn settle(
     name_unknown_status(&mut response);
     let is_chunked = facts.version == Version::HTTP_11 && !length_is_known && !is_bodiless;
     let leftover = (!closes).then_some(request_body);
-    link.set_awaited(if is_chunked { Awaited::Chunk } else { Awaited::Nothing });
+    let awaited = if is_chunked { Awaited::Chunk } else { Awaited::Nothing };
+    link.answered(awaited, response.body().take());
     response.map(|body| SettledBody { body, link, is_chunked, leftover, failure: None })
 }
 
@@ -123,7 +124,7 @@ impl http_body::Body for SettledBody {
         if this.failure.is_none() {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Err(error)) => {
-                    this.link.set_awaited(Awaited::Nothing);
+                    this.link.ended();
                     this.failure = Some(error);
                 }
                 Some(Ok(frame)) if frame.is_trailers() => {
@@ -152,7 +153,10 @@ impl http_body::Body for SettledBody {
 impl Drop for SettledBody {
     /// The response is out, or has broken off: what the handler has not read of its request is in the next one's way.
     fn drop(&mut self) {
-        self.link.set_awaited(Awaited::Nothing);
+        self.link.ended();
+        if self.link.is_too_slow() {
+            self.body.break_off();
+        }
         let Some(body) = self.leftover.take() else { return };
         if matches!(body.leftover(), Leftover::Declared(_) | Leftover::Unknown)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
