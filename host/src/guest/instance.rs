@@ -104,11 +104,16 @@ impl Guest {
             check_concurrent(&abi)?;
             lane.may_evict(&crowd);
         }
+        let handler = settings.name.into();
+        let share = engine.ledger().share(&handler);
         let common = Common {
-            handler: settings.name.into(),
+            handler,
             env: settings.env.into(),
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
+            handles_max: settings.limits.handles_max,
+            log_bytes_max: settings.limits.log_bytes_max,
+            share: Arc::clone(&share),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
@@ -116,7 +121,7 @@ impl Guest {
             abi,
             lane,
             places,
-            share: engine.ledger().share(&common.handler),
+            share,
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
