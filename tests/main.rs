@@ -6,6 +6,7 @@ mod admission; // queues, fair instances and memory, the breaker, metrics
 mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
 mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so
+mod compile; // modules that are hard to compile: limits, and who is disturbed
 mod config; // routes.toml: every mistake, and the cases that real Go made
 mod conformance; // one table of exchanges, on every ABI
 mod drain; // signals: what finishes, what is closed, what is cut

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod cache;
+pub mod compile;
 pub mod engine;
 pub mod inspect;
 pub mod limits;
@@ -22,6 +23,7 @@ mod exchange;
 mod failure;
 mod fair;
 mod field_limits;
+mod held;
 mod imports;
 mod instance;
 mod isolation;
@@ -46,6 +48,7 @@ mod wasi;
 
 pub use artifact::Artifact;
 pub use call::{GuestBody, OnDisconnect};
+pub use compile::CompileIn;
 pub use engine::{EngineSettings, GuestEngine};
 pub use exchange::{ClientLink, Incoming, Peer, PeerTls, RawTarget, RouteInfo};
 pub use instance::{Guest, GuestSettings};

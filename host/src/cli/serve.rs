@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use self::life::Life;
 use self::signals::Signals;
-use super::{OK, ServeArgs, fail, fail_with, print};
+use super::{OK, ServeArgs, engine, fail, fail_with, print};
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{AccessLogFormat, Config, ProcessConfig, ServerConfig};
@@ -44,9 +44,9 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(read) => read,
         Err(problem) => return fail_with(&[problem]),
     };
-    let engine = match GuestEngine::new(config.process.engine()) {
+    let engine = match engine(&config.process) {
         Ok(engine) => engine,
-        Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
+        Err(message) => return fail(message),
     };
     let tls = config.load_tls(&problems);
     let deployment = match reload::build(&config, problems, &engine) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::listen::ListenAddr;
 use super::server::address;
 use super::table::Table;
-use crate::guest::EngineSettings;
+use crate::guest::{CompileIn, EngineSettings};
 use crate::machine;
 
 /// How requests are written to standard output.
@@ -76,14 +76,22 @@ impl Default for ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// What all guests together may take.
+    /// What all guests together may take, and how they are compiled: as `compile` says, since [`Self::compile_in_child`]
+    /// is only for a program that can be started as `wasmux compile`.
     #[must_use]
-    pub fn engine(&self) -> EngineSettings {
+    pub fn engine(&self, compile: CompileIn) -> EngineSettings {
         EngineSettings {
             instances: self.instances,
             memory_bytes_max: self.guest_memory_bytes_max.unwrap_or_else(default_guest_memory),
             stack_bytes_max: self.stack_bytes_max,
+            compile,
         }
+    }
+
+    /// In a process of its own, within `compile_timeout` and `compile_memory`.
+    #[must_use]
+    pub fn compile_in_child(&self) -> CompileIn {
+        CompileIn::Child { timeout: self.compile_timeout, memory_bytes_max: self.compile_memory_bytes_max }
     }
 }
 

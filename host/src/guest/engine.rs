@@ -16,6 +16,7 @@ use wasmtime::{
 
 use super::abi::{p2, p3, serve_http};
 use super::budget::{Budget, Evicts};
+use super::compile::{CompileIn, Compiler};
 use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
@@ -39,6 +40,9 @@ const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 /// Core modules inside one component, on average over all instances at work. Python's has about forty.
 const CORE_INSTANCES_PER_GUEST: u32 = 64;
 
+/// Core modules inside one component, at most.
+const CORE_INSTANCES_MAX: u32 = 1_000;
+
 /// Tables of one component, on average over all instances at work: each of its modules may have its own.
 pub(super) const TABLES_PER_GUEST: u32 = 8;
 
@@ -51,13 +55,20 @@ pub struct EngineSettings {
     pub memory_bytes_max: u64,
     /// Native stack that the calls of one may use, in bytes.
     pub stack_bytes_max: u64,
+    /// Where modules are compiled.
+    pub compile: CompileIn,
 }
 
 impl EngineSettings {
     /// So many instances, and everything else as it is by default.
     #[must_use]
     pub fn with_instances(instances: u32) -> Self {
-        Self { instances, memory_bytes_max: u64::MAX, stack_bytes_max: 512 << 10 }
+        Self {
+            instances,
+            memory_bytes_max: u64::MAX,
+            stack_bytes_max: 512 << 10,
+            compile: CompileIn::Process,
+        }
     }
 }
 
@@ -82,6 +93,7 @@ struct Engines {
 /// One engine, what components on it may import, and its free places.
 pub(super) struct Lane {
     pub(super) engine: Engine,
+    pub(super) compiler: Compiler,
     pub(super) components: component::Linker<ComponentState>,
     /// One place for each memory the pool can hold.
     pub(super) places: Arc<Places>,
@@ -210,7 +222,10 @@ impl Lane {
         drafts::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
         let places = Arc::new(Places::new(settings.instances, ledger));
-        Ok(Self { engine, components, places, ledger: Arc::clone(ledger), warm: Mutex::new(Vec::new()) })
+        let compiler =
+            Compiler { place: settings.compile, concurrent, stack_bytes_max: settings.stack_bytes_max };
+        let (ledger, warm) = (Arc::clone(ledger), Mutex::new(Vec::new()));
+        Ok(Self { engine, compiler, components, places, ledger, warm })
     }
 
     /// Lets these warm instances be asked to make room.
@@ -236,9 +251,11 @@ impl Evicts for Lane {
 
 fn config(settings: &EngineSettings, concurrent: bool) -> Config {
     let instances = settings.instances;
-    let stack = settings.stack_bytes_max as usize;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_GUEST))
+        .max_core_instances_per_component(
+            CORE_INSTANCES_MAX.min(instances.saturating_mul(CORE_INSTANCES_PER_GUEST)),
+        )
         .total_component_instances(instances)
         .total_memories(instances)
         .total_tables(instances.saturating_mul(TABLES_PER_GUEST))
@@ -254,9 +271,16 @@ fn config(settings: &EngineSettings, concurrent: bool) -> Config {
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
             .table_keep_resident(TABLE_ELEMENTS_MAX * size_of::<usize>());
     }
+    let mut config = compiler(settings.stack_bytes_max, concurrent);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// All that matters for the code of guests, and nothing for running it.
+pub(super) fn compiler(stack_bytes_max: u64, concurrent: bool) -> Config {
+    let stack = stack_bytes_max as usize;
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .async_stack_size(stack + HOST_STACK_BYTES)
         .max_wasm_stack(stack)

@@ -117,8 +117,11 @@ impl Guest {
             env: settings.env.into(),
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
-            budget: Some((Arc::clone(engine.budget()), Arc::clone(&share))),
+            budget: Some(Arc::clone(engine.budget())),
             field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
+            handles_max: settings.limits.handles_max,
+            log_bytes_max: settings.limits.log_bytes_max,
+            share: Arc::clone(&share),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
