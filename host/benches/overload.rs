@@ -208,16 +208,17 @@ fn main() {
             .map(|path| std::thread::spawn(move || open_loop(address, path, NEIGHBOUR_RATE, time, 16)));
         let mut busy = open_loop(address, "/busy", rate * factor, time, CONNECTIONS);
         let [mut fixed, mut quick] = neighbours.map(|neighbour| neighbour.join().unwrap());
+        let (p50, p99, turned_away) = (busy.percentile(0.5), busy.percentile(0.99), busy.turned_away);
         let goodput = busy.answered.len() as f64 / time.as_secs_f64();
         println!(
             "{factor}×: goodput {goodput:.0}/s ({:.0} %), 503 {}, other {}; admitted p50 {:.1} ms, p99 {:.1} ms ({:.1}×); \
              neighbours p99: fixed {:.1} ms, guest {:.1} ms",
             goodput / rate * 100.0,
-            busy.turned_away,
+            turned_away,
             busy.other,
-            busy.percentile(0.5),
-            busy.percentile(0.99),
-            busy.percentile(0.99) / unloaded,
+            p50,
+            p99,
+            p99 / unloaded,
             fixed.percentile(0.99),
             quick.percentile(0.99),
         );
