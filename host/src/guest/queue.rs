@@ -23,6 +23,10 @@ const STARTS_PER_CORE: u32 = 2;
 /// The same for a handler whose requests often go over their limits.
 const STARTS_PER_CORE_SLOWED: u32 = 1;
 
+/// A handler whose requests compute for less may always start one: a few that compute for ever then slow the others down,
+/// but do not shut them out.
+const QUICK: Duration = Duration::from_millis(4);
+
 /// How long a queue lasts before it is a standing one, and how long it must be gone to be a new one (RFC 8289
 /// section 4.3).
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -285,7 +289,9 @@ impl Queue {
 
     fn has_core(&self, starting: u32, terms: &Terms) -> bool {
         let per_core = if terms.is_slowed { STARTS_PER_CORE_SLOWED } else { STARTS_PER_CORE };
-        starting.saturating_add(self.computing()) < self.cores.saturating_mul(per_core)
+        let free = self.cores.saturating_mul(per_core).saturating_sub(self.computing());
+        let is_quick = terms.typical_cpu < QUICK && !terms.is_slowed;
+        starting < free.max(u32::from(is_quick))
     }
 }
 

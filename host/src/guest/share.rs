@@ -103,11 +103,6 @@ impl Share {
         self.disconnects.load(Ordering::Relaxed)
     }
 
-    /// Guests that compute for longer than their first ticks.
-    pub(super) fn computing(&self) -> u32 {
-        self.queue.computing()
-    }
-
     pub(super) fn begin_computing(&self) {
         self.queue.begin_computing();
     }

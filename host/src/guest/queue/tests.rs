@@ -86,6 +86,17 @@ fn those_that_wait_for_something_are_no_load() {
 }
 
 #[test]
+fn those_that_are_quick_get_in_beside_some_that_are_not() {
+    let queue = Queue::new(1);
+    (0..5).for_each(|_| queue.begin_computing());
+    assert!(!queue.try_enter(&TERMS));
+    let quick = Terms { typical_cpu: Duration::from_millis(1), ..TERMS };
+    assert!(queue.try_enter(&quick) && !queue.try_enter(&quick));
+    queue.has_started();
+    assert!(queue.try_enter(&quick));
+}
+
+#[test]
 fn slowed_handlers_start_one_for_each_core() {
     let queue = Queue::new(2);
     let slowed = Terms { is_slowed: true, ..TERMS };
