@@ -22,7 +22,7 @@ use super::outbox::{Broken, Finished, Outbox};
 use super::pulse::Pulse;
 use super::share::Share;
 use crate::body::Body;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Origin};
 use crate::limit::Limit;
 use crate::request_id::RequestId;
 
@@ -74,18 +74,23 @@ impl Label {
 }
 
 impl Label {
-    /// What has become of a request whose body may have come too slowly: what its guest says of it, or else that.
-    fn after_body(&self, outbox: &Outbox, result: Result<(), Error>) -> Result<(), Error> {
-        let Some(limit) = outbox.slow_body() else { return result };
-        if outbox.is_open() {
-            return Err(match result {
-                Ok(()) => limit.into(),
-                Err(cause) => Error::new(Kind::Limit(limit), cause),
-            });
+    /// What has become of a request that has hit a limit which its guest was told of: what that has made of it, or else the
+    /// limit. It is counted and logged in any case.
+    fn settle(&self, outbox: &Outbox, result: Result<(), Error>) -> Result<(), Error> {
+        let Some(limit) = outbox.limit_hit() else { return result };
+        let kind = Kind::Limit(limit);
+        match result {
+            Err(error) if error.kind() == kind => return Err(error),
+            Err(cause) if outbox.is_open() => return Err(Error::new(kind, cause)),
+            Ok(()) if outbox.is_open() => return Err(kind.into()),
+            _ => {}
         }
         self.share.hit(limit);
-        let (handler, request_id) = (&*self.handler, self.request.as_str());
-        tracing::debug!(handler, request_id, reason = limit.name(), "{}", limit.sentence());
+        let (handler, request_id, reason) = (&*self.handler, self.request.as_str(), limit.name());
+        match kind.origin() {
+            Origin::Client => tracing::debug!(handler, request_id, reason, "{}", limit.sentence()),
+            _ => tracing::warn!(handler, request_id, reason, "{}", limit.sentence()),
+        }
         result
     }
 
@@ -161,7 +166,7 @@ impl Call {
                     Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
                 }
             });
-            return Poll::Ready(self.label.after_body(&self.outbox, result));
+            return Poll::Ready(self.label.settle(&self.outbox, result));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
             *slot = None;

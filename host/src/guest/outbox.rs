@@ -75,8 +75,8 @@ struct Inner {
     allowance: u64,
     /// What each section of fields may have.
     fields: FieldLimits,
-    /// The limit that the client has hit with its request body.
-    slow_body: Option<Limit>,
+    /// A limit that was hit, whatever the guest makes of it: its fields were refused, or reading its request's body failed.
+    limit_hit: Option<Limit>,
     /// Why the response cannot be completed, when it cannot.
     broken: Option<Broken>,
     gone: bool,
@@ -123,7 +123,7 @@ impl Outbox {
             owed: None,
             allowance: bytes_max,
             fields: FieldLimits::none(),
-            slow_body: None,
+            limit_hit: None,
             broken: None,
             gone: false,
             prepared: None,

@@ -168,7 +168,7 @@ impl ReadClock {
             timer.as_mut().reset(until);
         }
         ready!(timer.as_mut().poll(cx));
-        self.outbox.note_slow_body(match slow {
+        self.outbox.note_limit(match slow {
             Slow::Idle => Limit::RequestBodyIdle,
             Slow::Rate => Limit::RequestBodyRate,
         });

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -22,15 +23,26 @@ use crate::listener::Stream;
 /// most are there sooner.
 pub(super) const PROBE_DELAY: Duration = Duration::from_millis(20);
 
+/// Without a descriptor to watch it with, a client that may have gone is looked at so often: they are missing when there are
+/// too many clients, and then those who have gone are in the way.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
 /// A stream whose descriptor can be watched beside reading from it.
-pub(super) trait Descriptor {
+pub(in crate::connection) trait Descriptor {
     /// Another descriptor of the same socket.
     fn duplicate(&self) -> io::Result<OwnedFd>;
+
+    /// Whether the connection has broken off, as far as the kernel knows.
+    fn has_failed(&self) -> bool;
 }
 
 impl Descriptor for Stream {
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.as_fd().try_clone_to_owned()
+    }
+
+    fn has_failed(&self) -> bool {
+        SockRef::from(self).take_error().is_ok_and(|error| error.is_some())
     }
 }
 
@@ -61,8 +73,8 @@ enum Watch {
     /// Somebody has, once.
     Looked,
     On(AsyncFd<OwnedFd>),
-    /// There was no descriptor left.
-    Failed,
+    /// There was no descriptor left; when to look again.
+    Failed(Instant),
 }
 
 impl Sentry {
@@ -108,20 +120,36 @@ impl Sentry {
         if has_ended && self.ended.is_none() {
             self.ended = Some(Instant::now());
         }
-        let Some(ended) = self.ended.filter(|_| !self.is_told) else { return Poll::Pending };
-        ready!(self.timer.poll(cx, Some(ended + PROBE_DELAY)));
-        self.is_told = true;
-        Poll::Ready(Sign::Silent)
+        if let Some(ended) = self.ended.filter(|_| !self.is_told) {
+            ready!(self.timer.poll(cx, Some(ended + PROBE_DELAY)));
+            self.is_told = true;
+            return Poll::Ready(Sign::Silent);
+        }
+        let Watch::Failed(next_look) = &mut self.watch else { return Poll::Pending };
+        while !stream.has_failed() {
+            ready!(self.timer.poll(cx, Some(*next_look)));
+            *next_look = Instant::now() + LOOK_INTERVAL;
+            if !has_ended && let Watch::On(descriptor) = watch(stream) {
+                self.watch = Watch::On(descriptor);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Sign::Gone)
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "it is for types that may be wrong about their descriptor; `OwnedFd` cannot be"
+)]
 fn watch(stream: &impl Descriptor) -> Watch {
     let registered =
         stream.duplicate().and_then(|descriptor| AsyncFd::with_interest(descriptor, Interest::READABLE));
     registered.map_or_else(
         |error| {
-            tracing::debug!("a client is not watched: {error}");
-            Watch::Failed
+            tracing::debug!("a client is watched without a descriptor: {error}");
+            Watch::Failed(Instant::now() + LOOK_INTERVAL)
         },
         Watch::On,
     )
@@ -150,6 +178,10 @@ mod tests {
     impl Descriptor for tokio::io::DuplexStream {
         fn duplicate(&self) -> io::Result<OwnedFd> {
             Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn has_failed(&self) -> bool {
+            false
         }
     }
 

@@ -30,14 +30,14 @@ impl Outbox {
         self
     }
 
-    /// The client sends its request body too slowly; reading it has failed.
-    pub(in super::super) fn note_slow_body(&self, limit: Limit) {
-        self.lock().slow_body = Some(limit);
+    /// The request has hit a limit, which its guest may yet make something of.
+    pub(in super::super) fn note_limit(&self, limit: Limit) {
+        self.lock().limit_hit = Some(limit);
     }
 
-    /// Which limit that was.
-    pub(in super::super) fn slow_body(&self) -> Option<Limit> {
-        self.lock().slow_body
+    /// Which limit that was, if any.
+    pub(in super::super) fn limit_hit(&self) -> Option<Limit> {
+        self.lock().limit_hit
     }
 }
 
@@ -46,6 +46,7 @@ impl Inner {
     pub(super) fn check_fields(&mut self, fields: &HeaderMap) -> Result<(), SendError> {
         self.fields.check(fields).map_err(|limit| {
             self.broken = Some(Broken::Limit(limit));
+            self.limit_hit = Some(limit);
             SendError::Limit
         })
     }
