@@ -119,7 +119,8 @@ fn a_guest_opens_no_more_files_than_it_may() {
     let routes = "[handlers.opens]\nwasm = \"opens.wat\"\nfolders = { \"/a\" = \"folder\" }\n[routes]\n\"/\" = \"opens\"\n";
     let server = Site::new(routes).file("opens.wat", OPENS).file("folder/file", "").serve();
     assert_eq!(server.get("/").status, 500);
-    server.log.wait_for(&["holds more than the handler's `handles` limit", "reason=\"handles\""]);
+    server.log.wait_for(&["holds more than the handler's `handles` limit: resource table has no free keys"]);
+    server.log.wait_for(&["handler=\"opens\"", "reason=\"handles\""]);
     assert_eq!(server.get("/").status, 500, "what it had open is closed");
 }
 

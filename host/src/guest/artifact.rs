@@ -181,8 +181,11 @@ pub(super) fn is_precompiled(path: &Path) -> Result<bool, LoadError> {
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(LoadError::one("it is not a file".to_owned()));
     }
-    let unreadable = |error| LoadError::one(format!("it cannot be read: {error:#}"));
-    Ok(Engine::detect_precompiled_file(path).map_err(unreadable)?.is_some())
+    let unreadable = |error| LoadError::one(format!("it cannot be read: {error}"));
+    let mut start = Vec::new();
+    std::fs::File::open(path).map_err(unreadable)?.take(4).read_to_end(&mut start).map_err(unreadable)?;
+    // All compiled code is ELF; what else that may be, wasmtime says.
+    Ok(start == b"\x7fELF" && Engine::detect_precompiled_file(path).is_ok_and(|found| found.is_some()))
 }
 
 /// The bytes of a `.wasm` or `.wat` file.
