@@ -3,7 +3,6 @@
 //! The guest runs inside the task of its connection: before the head is out inside the service future, after that
 //! inside the response body. No task, no channel; back-pressure is "not polled"; a client that goes away is a drop.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use http_body::Frame;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::compute::Work;
 use super::engine::EPOCH_TICK;
 use super::outbox::{Broken, Finished, Outbox};
 use super::share::Share;
@@ -32,9 +32,6 @@ pub enum OnDisconnect {
     /// It runs on, at most until its deadline; reads and writes fail.
     Finish,
 }
-
-/// A guest at work, in the form every ABI produces.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 /// A guest at work on one request.
 pub(super) struct Call {

@@ -11,7 +11,6 @@ use super::engine::TABLES_PER_GUEST;
 use super::imports;
 use super::inspect::Inspection;
 use super::limits::Limits;
-use super::pace::Interrupted;
 use super::state::{Common, ComponentState, new_store};
 
 /// The standard contracts between host and handler.
@@ -118,12 +117,9 @@ impl Linked {
         Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
 
-    /// A store for one instance, and what tells when its guest was interrupted.
-    pub(super) fn store(&self, common: &Common) -> (Store<ComponentState>, Interrupted) {
-        let interrupted = Interrupted::default();
-        let mut state = ComponentState::new(common);
-        state.core.interrupted = Some(interrupted.clone());
-        (new_store(&self.engine, state), interrupted)
+    /// A store for one instance.
+    pub(super) fn store(&self, common: &Common) -> Store<ComponentState> {
+        new_store(&self.engine, ComponentState::new(common))
     }
 
     /// Instantiates the component in a store of its own, and answers the handler's function.

@@ -16,6 +16,7 @@ use wasmtime::{
 };
 
 use super::abi::{p2, p3, serve_http};
+use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::share::Ledger;
@@ -72,6 +73,8 @@ struct Engines {
     concurrent: Mutex<Option<Arc<Lane>>>,
     settings: EngineSettings,
     ledger: Arc<Ledger>,
+    /// Where those go on that compute.
+    compute: Arc<Compute>,
 }
 
 /// One engine, what components on it may import, and its free places.
@@ -115,7 +118,8 @@ impl GuestEngine {
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger: Arc::default() })))
+        let (ledger, compute) = Default::default();
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, compute })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -145,6 +149,10 @@ impl GuestEngine {
     #[must_use]
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.0.ledger
+    }
+
+    pub(super) fn compute(&self) -> &Arc<Compute> {
+        &self.0.compute
     }
 
     /// What core modules may import.

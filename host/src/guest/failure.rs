@@ -2,6 +2,7 @@
 
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use super::pulse::Spent;
 use crate::error::{Error, Kind};
 use crate::limit::Limit;
 
@@ -11,6 +12,9 @@ pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes
         return Error::new(Kind::Limit(Limit::Instances), error);
     }
     let text = describe(&error);
+    if error.is::<Spent>() {
+        return Error::new(Kind::Limit(Limit::Cpu), text);
+    }
     if memory_refused {
         let limit = memory_bytes_max >> 10;
         return Error::new(

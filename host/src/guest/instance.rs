@@ -11,15 +11,18 @@ use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect, Work};
+use super::call::{Call, Label, OnDisconnect};
 use super::capability::Nothing;
+use super::compute::{Compute, Work};
 use super::engine::{GuestEngine, Lane};
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
+use super::fair::{Account, Fair};
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
+use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
@@ -63,6 +66,7 @@ pub struct Guest {
     common: Common,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
+    compute: Arc<Compute>,
     limits: Limits,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
@@ -117,6 +121,7 @@ impl Guest {
             lane,
             places,
             share: engine.ledger().share(&common.handler),
+            compute: Arc::clone(engine.compute()),
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -158,12 +163,23 @@ impl Guest {
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
-        let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
+        let pulse = Arc::<Pulse>::default();
+        let exchange = Exchange {
+            request,
+            deadline_ms,
+            outbox: Arc::clone(&outbox),
+            pulse: Arc::clone(&pulse),
+            reply: None,
+        };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
                 Box::pin(self.run_shared(exchange, deadline, (reuse, concurrency)))
             }
-            Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
+            Isolation::Request | Isolation::Reuse(_) => {
+                let (compute, share) = (Arc::clone(&self.compute), Arc::clone(&self.share));
+                let (account, cpu_max) = (Account::Request(Arc::clone(&outbox)), self.limits.cpu);
+                Box::pin(Fair::new(Box::pin(self.run(exchange)), &compute, &pulse, &share, account, cpu_max))
+            }
         };
         Call::new(work, outbox, deadline, grace, label).first_byte().await
     }

@@ -81,6 +81,8 @@ struct Inner {
     /// A response that is complete before anything of it was taken is sent in one piece.
     gathers: bool,
     hold: Hold,
+    /// The guest runs in another thread now.
+    is_elsewhere: bool,
     wakers: Wakers,
 }
 
@@ -120,6 +122,7 @@ impl Outbox {
             completed: false,
             gathers: false,
             hold: Hold::default(),
+            is_elsewhere: false,
             wakers: Wakers::default(),
         }))
     }
@@ -190,13 +193,16 @@ impl Outbox {
         }
         if data.is_empty() {
             inner.released = true;
+            inner.wake_reader();
             return Poll::Ready(Ok(0));
         }
         let room = BUFFER_BYTES.saturating_sub(inner.buffer.len());
         if room == 0 {
             return Poll::Pending;
         }
-        Poll::Ready(inner.accept(&data[..data.len().min(room)]))
+        let accepted = inner.accept(&data[..data.len().min(room)]);
+        inner.wake_reader();
+        Poll::Ready(accepted)
     }
 
     /// Lets the head go, and is ready when everything written was taken.
@@ -209,6 +215,7 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Gone));
         }
         inner.released = true;
+        inner.wake_reader();
         if inner.has_no_content() || inner.head.is_none() && inner.buffer.is_empty() {
             Poll::Ready(Ok(()))
         } else {
@@ -252,14 +259,15 @@ impl Outbox {
     /// The head of a streamed response, once it may leave.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        let may_leave = (inner.released && !inner.hold.is_held()) || inner.returned;
+        let may_leave = (inner.released && !inner.hold.is_held() && !inner.is_elsewhere) || inner.returned;
         if may_leave { inner.head.take() } else { None }
     }
 
     /// Body bytes that wait, if any.
     pub(super) fn take_chunk(&self) -> Option<Bytes> {
         let mut inner = self.lock();
-        if inner.buffer.is_empty() {
+        let may_leave = !inner.is_elsewhere || inner.returned;
+        if inner.buffer.is_empty() || !may_leave {
             return None;
         }
         inner.wakers.wake_writer();

@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
-use super::pace::Interrupted;
+use super::pulse::Pulse;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -53,8 +53,8 @@ pub(super) struct Core {
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
-    /// Set at every epoch tick, for those who want to know that the guest computes.
-    pub(super) interrupted: Option<Interrupted>,
+    /// Told at every epoch tick.
+    pub(super) pulse: Arc<Pulse>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -109,9 +109,7 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
     store.epoch_deadline_callback(|mut store| {
-        if let Some(interrupted) = &store.data_mut().core().interrupted {
-            interrupted.set();
-        }
+        store.data_mut().core().pulse.interrupt()?;
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
@@ -127,7 +125,7 @@ impl Core {
             folders: Arc::clone(&common.folders),
             next: common.next.clone(),
             origin: None,
-            interrupted: None,
+            pulse: Arc::default(),
             stdio: None,
         }
     }
@@ -140,6 +138,7 @@ impl Core {
         }
         self.limiter.refused = false;
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
+        self.pulse = Arc::clone(&exchange.pulse);
         self.exchange = Some(exchange);
     }
 

@@ -9,7 +9,9 @@ use tokio::time::{Instant, timeout};
 
 use super::super::abi::{Abi, p3};
 use super::super::exchange::Exchange;
+use super::super::fair::{Account, Fair};
 use super::super::isolation::{Concurrency, Reuse};
+use super::super::pulse::Pulse;
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::{Guest, INSTANCE_WAIT};
 use crate::error::{Error, Kind};
@@ -75,12 +77,16 @@ impl Guest {
         let Abi::P3(linked) = &self.abi else { return };
         let seats = self.crowd.found(reuse, concurrency, job);
         let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _permit: permit };
-        let (linked, common) = (Arc::clone(linked), self.common.clone());
-        tokio::spawn(async move {
+        let (linked, common, pulse) = (Arc::clone(linked), self.common.clone(), Arc::<Pulse>::default());
+        let its_pulse = Arc::clone(&pulse);
+        let work = Box::pin(async move {
             let place = place;
-            p3::serve_shared(linked, common, seats).await;
+            p3::serve_shared(linked, common, seats, its_pulse).await;
             drop(place);
+            Ok(())
         });
+        let cpu_max = self.limits.cpu;
+        tokio::spawn(Fair::new(work, &self.compute, &pulse, &self.share, Account::Instance, cpu_max));
     }
 }
 

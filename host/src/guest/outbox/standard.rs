@@ -180,6 +180,20 @@ impl Outbox {
         }
     }
 
+    /// The guest goes on in another thread: what it says is not looked at before it has stopped there, just as at home.
+    pub(in super::super) fn go_elsewhere(&self) {
+        self.lock().is_elsewhere = true;
+    }
+
+    /// The guest has stopped there, but not ended.
+    pub(in super::super) fn stop_elsewhere(&self) {
+        let mut inner = self.lock();
+        inner.is_elsewhere = false;
+        if inner.head.is_some() && inner.released || !inner.buffer.is_empty() || inner.completed {
+            inner.wake_reader();
+        }
+    }
+
     /// Lets a connection whose guest runs in another task know when to look again.
     pub(in super::super) fn wake_on_change(&self, cx: &Context<'_>) {
         let mut inner = self.lock();
@@ -191,8 +205,9 @@ impl Outbox {
 }
 
 impl Inner {
-    fn wake_reader(&mut self) {
-        if !self.hold.is_held() {
+    /// Tells a connection whose guest runs elsewhere that there is something to send.
+    pub(super) fn wake_reader(&mut self) {
+        if !self.hold.is_held() && !self.is_elsewhere {
             self.wakers.wake_reader();
         }
     }

@@ -13,6 +13,7 @@ use super::super::super::components::Linked;
 use super::super::super::exchange::Exchange;
 use super::super::super::failure::failure;
 use super::super::super::next::Origin;
+use super::super::super::pulse::Pulse;
 use super::super::super::seats::{Due, Seats};
 use super::super::super::state::{Common, ComponentState};
 use super::super::Stop;
@@ -23,9 +24,15 @@ use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
 
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
-pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, seats: Arc<Seats>) {
+pub(in super::super::super) async fn serve(
+    linked: Arc<Linked>,
+    common: Common,
+    seats: Arc<Seats>,
+    pulse: Arc<Pulse>,
+) {
     let mut instance = Instance::new(&linked, &common);
-    let ended = drive(&mut instance, &seats).await;
+    instance.core().pulse = Arc::clone(&pulse);
+    let ended = drive(&mut instance, &seats, &pulse).await;
     let handler = &*common.handler;
     match ended {
         Ok(()) => drop(seats.end(|_| Kind::Internal.into())),
@@ -64,15 +71,15 @@ enum Ended {
     Failed(wasmtime::Error),
 }
 
-async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended> {
+async fn drive(instance: &mut Instance, seats: &Arc<Seats>, pulse: &Pulse) -> Result<(), Ended> {
     let handle = instance.start().await.map_err(Ended::Failed)?;
-    let Instance { store, interrupted, .. } = instance;
+    let store = &mut instance.store;
     // One request in each turn: when its guest computes for long, the others are not yet in there with it.
     let is_turn = AtomicBool::new(true);
     let mut run =
         pin!(store.run_concurrent(async |accessor| take_in(accessor, handle, seats, &is_turn).await));
     let mut work = pin!(settled(
-        interrupted,
+        pulse,
         poll_fn(|cx| {
             is_turn.store(true, Ordering::Relaxed);
             run.as_mut().poll(cx)
@@ -81,8 +88,9 @@ async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended>
     let mut clock = pin!(sleep_until(Instant::now()));
     poll_fn(|cx| {
         seats.set_running();
+        let seen = pulse.interruptions();
         let polled = work.as_mut().poll(cx);
-        let is_computing = interrupted.take();
+        let is_computing = pulse.interruptions() != seen;
         seats.set_computing(is_computing);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.flatten().map_err(Ended::Failed));
