@@ -58,7 +58,7 @@ impl Fair {
         cpu_max: Duration,
     ) -> Self {
         // Those of which it is to be expected do not hold up the connection's thread first.
-        let patience = if share.typical_cpu() > EPOCH_TICK * HOME_TICKS { 0 } else { HOME_TICKS };
+        let patience = if share.is_slow() { 0 } else { HOME_TICKS };
         Self {
             place: Place::Home(work),
             compute: Arc::clone(compute),
@@ -123,7 +123,7 @@ impl Fair {
 
     fn end(&self, result: Result<(), Error>) -> Result<(), Error> {
         if let Account::Request(_) = self.account {
-            self.share.note_cpu(self.used);
+            self.share.note_cpu(self.used, self.used > EPOCH_TICK * HOME_TICKS);
         }
         result
     }

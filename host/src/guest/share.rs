@@ -7,6 +7,12 @@ use std::time::Duration;
 
 use crate::limit::Limit;
 
+/// Requests that averages are made of, about.
+const LATEST: u64 = 16;
+
+/// The whole of which `Share::long` is a part.
+const ALL: u32 = 1 << 16;
+
 /// One handler's part.
 #[derive(Debug, Default)]
 pub struct Share {
@@ -18,6 +24,8 @@ pub struct Share {
     computing: AtomicU32,
     /// Time that a request computes, in nanoseconds, averaged over the latest.
     typical_cpu_ns: AtomicU64,
+    /// How many of the latest requests have computed for long, of [`ALL`].
+    long: AtomicU32,
 }
 
 impl Share {
@@ -56,13 +64,20 @@ impl Share {
         self.computing.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes note of what a request has computed.
-    pub(super) fn note_cpu(&self, cpu: Duration) {
-        const WEIGHT: u64 = 16;
-        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX / WEIGHT);
-        let before = self.typical_cpu_ns.load(Ordering::Relaxed);
+    /// Takes note of what a request has computed, and whether that was for long.
+    pub(super) fn note_cpu(&self, cpu: Duration, is_long: bool) {
         // Two at a time may lose one of them, which does no harm to an average.
-        self.typical_cpu_ns.store(before - before / WEIGHT + cpu / WEIGHT, Ordering::Relaxed);
+        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX) / LATEST;
+        let typical = self.typical_cpu_ns.load(Ordering::Relaxed);
+        self.typical_cpu_ns.store(typical - typical / LATEST + cpu, Ordering::Relaxed);
+        let long = self.long.load(Ordering::Relaxed);
+        let more = if is_long { ALL / LATEST as u32 } else { 0 };
+        self.long.store(long - long / LATEST as u32 + more, Ordering::Relaxed);
+    }
+
+    /// Whether most of the latest requests have computed for long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.long.load(Ordering::Relaxed) > ALL / 2
     }
 
     /// What a request computes, averaged over the latest.
@@ -87,5 +102,25 @@ impl Ledger {
     pub fn shares(&self) -> Vec<(Arc<str>, Arc<Share>)> {
         let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shares.iter().map(|(name, share)| (Arc::clone(name), Arc::clone(share))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_slow_when_most_requests_are() {
+        let share = Share::default();
+        let note = |count: u32, cpu: Duration, is_long| (0..count).for_each(|_| share.note_cpu(cpu, is_long));
+        note(4, Duration::from_secs(10), true);
+        assert!(!share.is_slow(), "a few that are very long say little about the others");
+        note(100, Duration::from_millis(5), true);
+        assert!(share.is_slow());
+        let typical = share.typical_cpu().as_micros();
+        assert!((4_900..10_000).contains(&typical), "{typical} µs");
+        note(100, Duration::from_micros(20), false);
+        assert!(!share.is_slow());
+        assert!(share.typical_cpu() < Duration::from_millis(1));
     }
 }
