@@ -2,6 +2,7 @@
 
 mod fixtures;
 mod guests;
+mod loading;
 mod neighbour;
 mod output;
 
