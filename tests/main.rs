@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod abi; // every import of `wasmux:http/1` and `wasmux:log/1`, used well and badly
+mod admission; // queues, fair instances and memory, the breaker, metrics
 mod cache; // compiled code on disk
 mod cli; // commands, exit codes, new projects, crates that do not build
 mod clocks; // slow clients: each clock ends what it is for, not sooner, and says so

@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::guest::GuestEngine;
 use crate::handover::{Environment, Handover};
 use crate::listener::Listener;
+use crate::metrics::Metrics;
 use crate::reload::{self, Origin, Reloader, Source};
 use crate::server::Server;
 use crate::tls::Tls;
@@ -97,6 +98,7 @@ async fn serve(start: Start) -> ExitCode {
     handover.close_unused();
     // The kernel queues connections from here on, so that whoever reads these lines may connect.
     server.urls().for_each(|url| print(format_args!("listening on {url}")));
+    let metrics = Metrics::new(engine.clone());
     let in_force = Arc::new(ArcSwap::from_pointee(deployment));
     let drain = Drain::new();
     let mut life = Life {
@@ -113,7 +115,7 @@ async fn serve(start: Start) -> ExitCode {
     let mut answering = None;
     if let Some(listener) = admin {
         print(format_args!("admin on {}", listener.url("http")));
-        let admin = match Admin::new(drain.begun()) {
+        let admin = match Admin::new(drain.begun(), metrics) {
             Ok(admin) => Arc::new(admin),
             Err(error) => return fail(format_args!("the admin listener cannot be set up: {error}")),
         };

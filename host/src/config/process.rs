@@ -7,6 +7,7 @@ use super::listen::ListenAddr;
 use super::server::address;
 use super::table::Table;
 use crate::guest::EngineSettings;
+use crate::machine;
 
 /// How requests are written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct ProcessConfig {
     /// room for new ones, which are closed at once when there are none. Unix sockets are not counted. `None`: 1000,
     /// and peers on this machine, which may be proxies, are not counted either.
     pub max_connections_per_peer: Option<usize>,
-    /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
+    /// Guest instances at work at one time; beyond it requests wait for their handler's `queue_timeout`, then get 503.
     pub instances: u32,
     /// Memory of all of them together, in bytes; `None`: three quarters of what the machine or the control group has.
     pub guest_memory_bytes_max: Option<u64>,
@@ -80,10 +81,15 @@ impl ProcessConfig {
     pub fn engine(&self) -> EngineSettings {
         EngineSettings {
             instances: self.instances,
-            memory_bytes_max: self.guest_memory_bytes_max.unwrap_or(u64::MAX),
+            memory_bytes_max: self.guest_memory_bytes_max.unwrap_or_else(default_guest_memory),
             stack_bytes_max: self.stack_bytes_max,
         }
     }
+}
+
+/// Three quarters of what there is: the rest is for everything that is no guest.
+fn default_guest_memory() -> u64 {
+    machine::memory_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3)
 }
 
 /// `$XDG_CACHE_HOME/wasmux`, else `~/.cache/wasmux` (XDG Base Directory Specification).

@@ -14,9 +14,12 @@ use http_body::Frame;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::admission;
 use super::compute::Work;
 use super::engine::EPOCH_TICK;
+use super::limits::Breaker;
 use super::outbox::{Broken, Finished, Outbox};
+use super::pulse::Pulse;
 use super::share::Share;
 use crate::body::Body;
 use crate::error::{Error, Kind};
@@ -54,13 +57,16 @@ pub(super) struct Label {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
     pub(super) share: Arc<Share>,
+    pub(super) breaker: Option<Breaker>,
+    /// Says whether its guest computes.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Label {
     /// Counts the limit that a request has hit, if it was one.
     pub(super) fn count(&self, error: &Error) {
         if let Kind::Limit(limit) = error.kind() {
-            self.share.hit(limit);
+            admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
         }
     }
 }

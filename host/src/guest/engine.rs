@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, Linker, PoolingAllocationConfig,
     WasmBacktraceDetails, component,
 };
 
 use super::abi::{p2, p3, serve_http};
+use super::budget::{Budget, Evicts};
 use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
+use super::places::Places;
 use super::share::Ledger;
 use super::state::{ComponentState, ModuleState};
 use super::{drafts, sockets, timezone, wasi};
@@ -73,6 +74,7 @@ struct Engines {
     concurrent: Mutex<Option<Arc<Lane>>>,
     settings: EngineSettings,
     ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
     /// Where those go on that compute.
     compute: Arc<Compute>,
 }
@@ -81,12 +83,11 @@ struct Engines {
 pub(super) struct Lane {
     pub(super) engine: Engine,
     pub(super) components: component::Linker<ComponentState>,
-    /// One permit for each memory the pool can hold.
-    pub(super) permits: Arc<Semaphore>,
+    /// One place for each memory the pool can hold.
+    pub(super) places: Arc<Places>,
+    pub(super) ledger: Arc<Ledger>,
     /// Where warm instances wait, which may have to make room.
     warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
-    /// Requests that wait for a place.
-    waiting: AtomicU32,
 }
 
 /// Counts one that waits, as long as it is there.
@@ -112,14 +113,17 @@ impl GuestEngine {
     /// # Errors
     /// When the address space for the pool cannot be reserved.
     pub fn new(settings: EngineSettings) -> wasmtime::Result<Self> {
-        let plain = Arc::new(Lane::new(&settings, false)?);
+        let ledger = Arc::<Ledger>::default();
+        let budget = Arc::new(Budget::new(settings.memory_bytes_max, &ledger));
+        let plain = Arc::new(Lane::new(&settings, &ledger, false)?);
+        budget.evicts(&plain);
         let mut modules = Linker::new(&plain.engine);
         serve_http::add_to_linker(&mut modules)?;
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        let (ledger, compute) = Default::default();
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, compute })))
+        let compute = Arc::default();
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, budget, compute })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -136,7 +140,7 @@ impl GuestEngine {
         if let Some(lane) = &*slot {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::new(Lane::new(&self.0.settings, true)?);
+        let lane = Arc::new(Lane::new(&self.0.settings, &self.0.ledger, true)?);
         Ok(Arc::clone(slot.insert(lane)))
     }
 
@@ -149,6 +153,26 @@ impl GuestEngine {
     #[must_use]
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.0.ledger
+    }
+
+    /// What all guests together may have of memory.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
+    }
+
+    /// Bytes that all of them have.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.budget.bytes()
+    }
+
+    /// The places of each pool: which it is, those in use, and all there are.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, u32, u32)> {
+        let concurrent = self.0.concurrent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lanes = [("plain", Some(Arc::clone(&self.0.plain))), ("concurrent", concurrent)];
+        let counts = lanes.into_iter().filter_map(|(name, lane)| Some((name, lane?.places.counts())));
+        counts.map(|(name, (capacity, in_use))| (name, in_use, capacity)).collect()
     }
 
     pub(super) fn compute(&self) -> &Arc<Compute> {
@@ -169,13 +193,12 @@ impl GuestEngine {
 
 impl std::fmt::Debug for GuestEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let free = self.0.plain.permits.available_permits();
-        f.debug_struct("GuestEngine").field("free", &free).finish_non_exhaustive()
+        f.debug_struct("GuestEngine").field("places", &self.places()).finish_non_exhaustive()
     }
 }
 
 impl Lane {
-    fn new(settings: &EngineSettings, concurrent: bool) -> wasmtime::Result<Self> {
+    fn new(settings: &EngineSettings, ledger: &Arc<Ledger>, concurrent: bool) -> wasmtime::Result<Self> {
         let engine = Engine::new(&config(settings, concurrent))?;
         let mut components = component::Linker::new(&engine);
         p2::add_to_linker(&mut components)?;
@@ -186,8 +209,8 @@ impl Lane {
         sockets::add_to_linker(&mut components, concurrent)?;
         drafts::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
-        let permits = Arc::new(Semaphore::new(settings.instances as usize));
-        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })
+        let places = Arc::new(Places::new(settings.instances, ledger));
+        Ok(Self { engine, components, places, ledger: Arc::clone(ledger), warm: Mutex::new(Vec::new()) })
     }
 
     /// Lets these warm instances be asked to make room.
@@ -198,23 +221,16 @@ impl Lane {
         all.push(warm);
     }
 
-    /// Announces a request that waits for a place, before it looks for warm instances that could make room.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        Waiting::new(&self.waiting)
-    }
-
-    /// Ends a warm instance if more than `own` requests wait for a place: others than those of its own handler. To be
-    /// called when one has become idle, since who began to wait before that has not seen it.
-    pub(super) fn make_room(&self, own: u32) {
-        if self.waiting.load(Ordering::SeqCst) > own {
-            self.evict();
-        }
-    }
-
     /// Ends one warm instance that waits for a request; says whether there was one.
     pub(super) fn evict(&self) -> bool {
         let all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).any(|warm| warm.evict())
+    }
+}
+
+impl Evicts for Lane {
+    fn evict(&self) -> bool {
+        Self::evict(self)
     }
 }
 

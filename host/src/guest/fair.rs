@@ -58,7 +58,7 @@ impl Fair {
         cpu_max: Duration,
     ) -> Self {
         // Those of which it is to be expected do not hold up the connection's thread first.
-        let patience = if share.is_slow() { 0 } else { HOME_TICKS };
+        let patience = if share.is_slow() || pulse.is_slowed() { 0 } else { HOME_TICKS };
         Self {
             place: Place::Home(work),
             compute: Arc::clone(compute),
@@ -102,6 +102,7 @@ impl Fair {
             Account::Request(outbox) => Some(Arc::clone(outbox)),
             Account::Instance => None,
         };
+        self.pulse.set_computing(true);
         self.place = match self.compute.take(Stretch { work, pulse, share, outbox, allowance }) {
             Ok(away) => Place::Away(away),
             // There are no threads for it: here it yields at each tick at least.
@@ -110,12 +111,15 @@ impl Fair {
                 Place::Home(work)
             }
         };
+        // It is counted among those that compute.
+        self.pulse.has_started();
     }
 
     /// It waits.
     fn rest(&mut self) {
         self.ticks = 0;
         self.pulse.set_computing(false);
+        self.pulse.has_started();
         if let Account::Instance = self.account {
             self.used = Duration::ZERO;
         }

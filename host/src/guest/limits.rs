@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use super::budget::Account;
+use crate::error::Error;
+
 /// What requests of one handler may use up. The README's reference table says what happens at each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -100,13 +103,29 @@ pub(super) struct MemoryLimiter {
     bytes: u64,
     /// The latest growth, which may yet fail.
     latest: u64,
+    /// What the host has for all instances; none where nothing runs.
+    account: Option<Account>,
     /// Set when a growth was refused, so that the log can name the limit that made the guest trap.
     pub(super) refused: bool,
 }
 
 impl MemoryLimiter {
-    pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, bytes: 0, latest: 0, refused: false }
+    pub(super) fn new(bytes_max: u64, account: Option<Account>) -> Self {
+        Self { bytes_max, bytes: 0, latest: 0, account, refused: false }
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&mut self) {
+        self.refused = false;
+        self.account.iter_mut().for_each(Account::begin);
+    }
+
+    /// What made a guest fail: the memory for all, if that was refused.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        match &self.account {
+            Some(account) => account.blame(error),
+            None => error,
+        }
     }
 }
 
@@ -120,17 +139,20 @@ impl ResourceLimiter for MemoryLimiter {
         // A new memory grows from nothing.
         let growth = desired.saturating_sub(current) as u64;
         let bytes = self.bytes.saturating_add(growth);
-        let allowed = bytes <= self.bytes_max;
+        let fits = bytes <= self.bytes_max;
+        self.refused |= !fits;
+        let allowed = fits && self.account.as_mut().is_none_or(|account| account.take(growth));
         if allowed {
             (self.bytes, self.latest) = (bytes, growth);
         }
-        self.refused |= !allowed;
         Ok(allowed)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         tracing::debug!("a memory could not grow: {error:#}");
-        self.bytes -= std::mem::take(&mut self.latest);
+        let growth = std::mem::take(&mut self.latest);
+        self.bytes -= growth;
+        self.account.iter_mut().for_each(|account| account.give_back(growth));
         Ok(())
     }
 

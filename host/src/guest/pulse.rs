@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::share::Share;
 
 /// Of one request; of an instance that has several, of all of them.
 #[derive(Debug, Default)]
@@ -12,6 +15,12 @@ pub(super) struct Pulse {
     is_spent: AtomicBool,
     /// It was computing when it was last polled.
     is_computing: AtomicBool,
+    /// It is on its first stretch: it takes a core from others of its handler that would begin.
+    is_starting: AtomicBool,
+    /// Whose that is; nobody's before the request is let in.
+    share: OnceLock<Arc<Share>>,
+    /// Its handler had better not be trusted to wait soon.
+    is_slowed: AtomicBool,
 }
 
 impl Pulse {
@@ -26,7 +35,36 @@ impl Pulse {
         if self.is_spent.load(Ordering::Relaxed) { Err(Spent) } else { Ok(()) }
     }
 
+    // --- the side of those who let it in
+
+    /// Its request was let in: it starts.
+    pub(super) fn starts(&self, share: &Arc<Share>, is_slowed: bool) {
+        let _ = self.share.set(Arc::clone(share));
+        self.is_slowed.store(is_slowed, Ordering::Relaxed);
+        self.is_starting.store(true, Ordering::Relaxed);
+    }
+
+    /// It has waited for something, is about to compute elsewhere, or has ended: others may start. What is said again
+    /// changes nothing.
+    pub(super) fn has_started(&self) {
+        if self.is_starting.swap(false, Ordering::Relaxed)
+            && let Some(share) = self.share.get()
+        {
+            share.queue.has_started();
+        }
+    }
+
+    /// It starts after all; says whether that was not so already.
+    pub(super) fn starts_anew(&self) -> bool {
+        !self.is_starting.swap(true, Ordering::Relaxed)
+    }
+
     // --- the side of those who poll it
+
+    /// Whether it should compute elsewhere from the first instruction.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.is_slowed.load(Ordering::Relaxed)
+    }
 
     /// How often the guest was interrupted. It is at work if that was while it was polled, else it waits.
     pub(super) fn interruptions(&self) -> u32 {

@@ -164,6 +164,8 @@ impl Seats {
                 self.leave(&mut inner, deadline, &exchange.request.peer);
                 continue;
             }
+            // From now on it is its instance that computes.
+            exchange.pulse.has_started();
             let number = inner.begin(&exchange, deadline, reply);
             taken = Some((number, exchange));
         }

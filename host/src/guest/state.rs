@@ -11,12 +11,14 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::budget::{Account, Budget};
 use super::capability::{Capabilities, Hooks};
 use super::exchange::Exchange;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
 use super::pulse::Pulse;
+use super::share::Share;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
@@ -37,6 +39,8 @@ pub(super) struct Common {
     /// Folders that may be read, by the names the guest has for them.
     pub(super) folders: Arc<[(String, PathBuf)]>,
     pub(super) memory_bytes_max: u64,
+    /// Where that is taken from, and whose part it is.
+    pub(super) budget: Option<(Arc<Budget>, Arc<Share>)>,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
@@ -119,7 +123,10 @@ impl Core {
     fn new(common: &Common) -> Self {
         Self {
             exchange: None,
-            limiter: MemoryLimiter::new(common.memory_bytes_max),
+            limiter: MemoryLimiter::new(
+                common.memory_bytes_max,
+                common.budget.as_ref().map(|(budget, share)| Account::new(budget, share)),
+            ),
             log: GuestLog::new(Arc::clone(&common.handler), None),
             env: Arc::clone(&common.env),
             folders: Arc::clone(&common.folders),
@@ -136,7 +143,7 @@ impl Core {
         for stream in self.stdio.iter().flatten() {
             stream.switch(&self.log);
         }
-        self.limiter.refused = false;
+        self.limiter.begin();
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
         self.pulse = Arc::clone(&exchange.pulse);
         self.exchange = Some(exchange);
@@ -173,7 +180,15 @@ impl ModuleState {
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
         let (handler, env, folders) = ("".into(), Arc::new([]), Arc::new([]));
-        Self::new(&Common { handler, env, folders, memory_bytes_max: 0, capabilities, next: None })
+        Self::new(&Common {
+            handler,
+            env,
+            folders,
+            memory_bytes_max: 0,
+            budget: None,
+            capabilities,
+            next: None,
+        })
     }
 
     pub(super) fn begin(&mut self, exchange: Exchange) {
