@@ -46,3 +46,4 @@ mod hop_by_hop;
 pub mod limit;
 pub mod machine;
 pub mod request_id;
+mod tempo;

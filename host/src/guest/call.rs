@@ -47,6 +47,8 @@ pub(super) struct Call {
     watchdog: Option<AbortHandle>,
     /// How long the guest may go on when its client has gone away.
     grace: Duration,
+    /// The client was too slow to take its response, which is counted already.
+    is_broken_off: bool,
     /// Says who works on when the client has been served; for the log.
     label: Label,
 }
@@ -71,6 +73,35 @@ impl Label {
     }
 }
 
+impl Label {
+    /// What has become of a request whose body may have come too slowly: what its guest says of it, or else that.
+    fn after_body(&self, outbox: &Outbox, result: Result<(), Error>) -> Result<(), Error> {
+        let Some(limit) = outbox.slow_body() else { return result };
+        if outbox.is_open() {
+            return Err(match result {
+                Ok(()) => limit.into(),
+                Err(cause) => Error::new(Kind::Limit(limit), cause),
+            });
+        }
+        self.share.hit(limit);
+        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        tracing::debug!(handler, request_id, reason = limit.name(), "{}", limit.sentence());
+        result
+    }
+
+    /// Takes note of a client that has not waited for its response.
+    fn client_gone(&self) {
+        self.share.disconnected();
+        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        tracing::debug!(
+            handler,
+            request_id,
+            reason = "client_gone",
+            "the client went away before it was served"
+        );
+    }
+}
+
 impl Call {
     pub(super) fn new(
         work: Work,
@@ -81,7 +112,7 @@ impl Call {
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
         let work = Arc::new(Mutex::new(Some(work)));
-        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, label }
+        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, is_broken_off: false, label }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
@@ -122,14 +153,15 @@ impl Call {
         let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Limit::Timeout.into())) };
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             *slot = None;
-            return Poll::Ready(result.and_then(|()| match self.outbox.broken() {
+            let result = result.and_then(|()| match self.outbox.broken() {
                 None => Ok(()),
-                Some(Broken::Limit) => Err(Limit::ResponseBody.into()),
+                Some(Broken::Limit(limit)) => Err(limit.into()),
                 Some(Broken::Aborted) => Err(Kind::Aborted.into()),
                 Some(Broken::Abandoned) => {
                     Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
                 }
-            }));
+            });
+            return Poll::Ready(self.label.after_body(&self.outbox, result));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
             *slot = None;
@@ -184,6 +216,9 @@ impl Drop for Call {
         let is_served = self.outbox.is_served();
         if !is_served {
             self.outbox.set_gone();
+            if !self.is_broken_off {
+                self.label.client_gone();
+            }
         }
         let mut end = self.deadline.deadline();
         if !is_served {
@@ -236,6 +271,11 @@ impl GuestBody {
 
     pub(crate) fn has_no_content(&self) -> bool {
         self.no_content
+    }
+
+    /// The client was too slow: it has not gone away.
+    pub(crate) fn break_off(&mut self) {
+        self.call.is_broken_off = true;
     }
 
     /// The next frame, as `http_body::Body::poll_frame` wants it.

@@ -18,6 +18,7 @@ use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
+use super::field_limits::FieldLimits;
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
@@ -27,14 +28,17 @@ use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
+use super::take::TakeLimit;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::tempo::Tempo;
 
 mod shared;
 
-/// How long a component whose client has gone away may take note of that before it is stopped.
-const DISCONNECT_GRACE: Duration = Duration::from_millis(100);
+/// How long a component whose client has gone away may take note of that before it is stopped: ten epoch ticks, enough to
+/// log a line, and so little that the guest's CPU is free again before a tenth of a second has passed.
+const DISCONNECT_GRACE: Duration = Duration::from_millis(20);
 
 /// What routes.toml says about a handler, beside its wasm.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +68,8 @@ pub struct Guest {
     share: Arc<Share>,
     compute: Arc<Compute>,
     limits: Limits,
+    /// The limits on how its responses are taken.
+    take: Arc<TakeLimit>,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
     parked: Arc<Parked>,
@@ -112,12 +118,14 @@ impl Guest {
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
             budget: Some((Arc::clone(engine.budget()), Arc::clone(&share))),
+            field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
         Ok(Self {
             abi,
             admission: Admission::new(&share, &lane, places, &settings.limits),
+            take: TakeLimit::new(&settings.limits, &common.handler, &share),
             share,
             compute: Arc::clone(engine.compute()),
             common,
@@ -153,18 +161,23 @@ impl Guest {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
+        FieldLimits::request(&self.limits).check(&request.parts.headers)?;
+        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max);
+        let outbox = Arc::new(outbox.with_fields(FieldLimits::response(&self.limits)));
         request.body.limit(self.limits.request_body_bytes_max);
+        let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
+        request.body.clock(tempo, &outbox);
         let now = Instant::now();
         let deadline = now + self.limits.timeout;
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
         let pulse = Arc::clone(&label.pulse);
         let at_work = self.admission.enter(&pulse, now, deadline).await?;
-        let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
         let grace = match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
+        let take = Arc::clone(&self.take);
         let exchange = Exchange {
             request,
             deadline_ms,
@@ -187,7 +200,7 @@ impl Guest {
         let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
         // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
         pulse.has_started();
-        response
+        Ok(response?.map(|body| body.taken_within(&take)))
     }
 
     async fn run(self: Arc<Self>, exchange: Exchange, live: Live, mut at_work: AtWork) -> Result<(), Error> {

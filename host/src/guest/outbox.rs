@@ -13,7 +13,9 @@ use http::{Method, StatusCode};
 use self::fields::{is_trailer, normalise};
 use self::standard::{Hold, Wakers};
 use self::timeout::Prepared;
+use super::field_limits::FieldLimits;
 use crate::body::allows_no_body;
+use crate::limit::Limit;
 
 mod fields;
 mod standard;
@@ -71,6 +73,10 @@ struct Inner {
     owed: Option<u64>,
     /// Bytes the handler may still send.
     allowance: u64,
+    /// What each section of fields may have.
+    fields: FieldLimits,
+    /// The limit that the client has hit with its request body.
+    slow_body: Option<Limit>,
     /// Why the response cannot be completed, when it cannot.
     broken: Option<Broken>,
     gone: bool,
@@ -89,8 +95,8 @@ struct Inner {
 /// Why a guest's response is broken off although the guest has not trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// It went beyond the handler's `response_body` limit.
-    Limit,
+    /// It went beyond a limit of the handler.
+    Limit(Limit),
     /// The guest asked for it.
     Aborted,
     /// It ended the body before it was complete.
@@ -116,6 +122,8 @@ impl Outbox {
             bodiless: false,
             owed: None,
             allowance: bytes_max,
+            fields: FieldLimits::none(),
+            slow_body: None,
             broken: None,
             gone: false,
             prepared: None,
@@ -143,14 +151,15 @@ impl Outbox {
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
+        inner.check_fields(&headers)?;
         let body = inner
             .check_whole(status, &mut headers, &body)
             .map(|keeps| if keeps { Bytes::new() } else { body });
         if body == Err(SendError::Limit) {
-            inner.broken = Some(Broken::Limit);
+            inner.broken = Some(Broken::Limit(Limit::ResponseBody));
         }
         let body = body?;
-        inner.broken.take_if(|broken| *broken == Broken::Limit); // an earlier, larger one was refused
+        inner.broken.take_if(|broken| matches!(broken, Broken::Limit(_))); // an earlier, larger one was refused
         inner.head = Some((status, headers));
         inner.whole = Some(body);
         inner.stage = Stage::Ended;
@@ -161,7 +170,7 @@ impl Outbox {
     pub(super) fn refuse_body(&self) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
-        inner.broken = Some(Broken::Limit);
+        inner.broken = Some(Broken::Limit(Limit::ResponseBody));
         Err(SendError::Limit)
     }
 
@@ -169,11 +178,12 @@ impl Outbox {
     pub(super) fn start(&self, status: StatusCode, mut headers: HeaderMap) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
+        inner.check_fields(&headers)?;
         inner.owed = normalise(&mut headers)?;
         if status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH); // RFC 9110 section 8.6
         }
-        inner.broken.take_if(|broken| *broken == Broken::Limit); // a `respond` that was refused
+        inner.broken.take_if(|broken| matches!(broken, Broken::Limit(_))); // a `respond` that was refused
         inner.bodiless = allows_no_body(status);
         inner.head = Some((status, headers));
         inner.stage = Stage::Streaming;
@@ -181,8 +191,10 @@ impl Outbox {
     }
 
     /// Whether an interim response may be sent now.
-    pub(super) fn may_send_interim(&self) -> Result<(), SendError> {
-        self.lock().may_start()
+    pub(super) fn may_send_interim(&self, headers: &HeaderMap) -> Result<(), SendError> {
+        let inner = self.lock();
+        inner.may_start()?;
+        inner.fields.check(headers).map_err(|_| SendError::Limit)
     }
 
     /// Takes as much of `data` as there is room for, and says how much; pending when there is none.
@@ -232,6 +244,11 @@ impl Outbox {
         if !trailers.keys().all(is_trailer) {
             return Err(SendError::Invalid);
         }
+        inner.check_fields(&trailers)?;
+        // Others were refused.
+        inner
+            .broken
+            .take_if(|broken| matches!(broken, Broken::Limit(limit) if *limit != Limit::ResponseBody));
         inner.stage = Stage::Ended;
         inner.trailers = Some(trailers);
         Ok(())
@@ -355,7 +372,7 @@ impl Inner {
         match self.stage {
             Stage::Open | Stage::Ended => Err(SendError::State),
             Stage::Streaming if self.gone => Err(SendError::Gone),
-            Stage::Streaming if self.broken == Some(Broken::Limit) => Err(SendError::Limit),
+            Stage::Streaming if matches!(self.broken, Some(Broken::Limit(_))) => Err(SendError::Limit),
             Stage::Streaming if self.bodiless => Err(SendError::NoBody),
             Stage::Streaming => Ok(()),
         }
@@ -364,7 +381,7 @@ impl Inner {
     fn accept(&mut self, data: &[u8]) -> Result<usize, SendError> {
         let fits = self.owed.unwrap_or(u64::MAX).min(data.len() as u64);
         if fits > self.allowance {
-            self.broken = Some(Broken::Limit);
+            self.broken = Some(Broken::Limit(Limit::ResponseBody));
             return Err(SendError::Limit);
         }
         if let Some(owed) = &mut self.owed {

@@ -47,6 +47,7 @@ impl Share {
             hits: Default::default(),
             disconnects: AtomicU64::new(0),
             typical_cpu_ns: AtomicU64::new(0),
+            long: AtomicU32::new(0),
         }
     }
 
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_slow_when_most_requests_are() {
-        let share = Share::default();
+        let share = Share::new("slow".into(), 2);
         let note = |count: u32, cpu: Duration, is_long| (0..count).for_each(|_| share.note_cpu(cpu, is_long));
         note(4, Duration::from_secs(10), true);
         assert!(!share.is_slow(), "a few that are very long say little about the others");

@@ -41,6 +41,8 @@ pub(super) struct Common {
     pub(super) memory_bytes_max: u64,
     /// Where that is taken from, and whose part it is.
     pub(super) budget: Option<(Arc<Budget>, Arc<Share>)>,
+    /// What a component's set of fields may take, in bytes.
+    pub(super) field_bytes_max: usize,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
@@ -186,6 +188,7 @@ impl ModuleState {
             folders,
             memory_bytes_max: 0,
             budget: None,
+            field_bytes_max: 0,
             capabilities,
             next: None,
         })
@@ -211,6 +214,8 @@ impl ComponentState {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
         table.set_max_capacity(if common.folders.is_empty() { HANDLES_MAX } else { FILES_MAX });
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(common.field_bytes_max);
         Self {
             hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
@@ -218,7 +223,7 @@ impl ComponentState {
             fault: None,
             origins: Vec::new(),
             early_bytes: Arc::default(),
-            http: WasiHttpCtx::new(),
+            http,
             wasi: None,
         }
     }

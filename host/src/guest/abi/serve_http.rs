@@ -89,7 +89,7 @@ async fn request_read(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -
             Ok(chunk.len() as i32)
         }
         Err(ReadError::Gone) => Ok(Errno::Gone.code()),
-        Err(ReadError::Broken) => Ok(Errno::Broken.code()),
+        Err(ReadError::Broken | ReadError::Slow) => Ok(Errno::Broken.code()),
         Err(ReadError::Limit) => Ok(Errno::Limit.code()),
     }
 }
@@ -161,7 +161,7 @@ fn response_interim(mut caller: Caller<'_, ModuleState>, status: u32, ptr: u32, 
     let valid = if status_ok { fields } else { Err(Errno::Invalid) };
     let exchange = exchange(state)?;
     Ok(code(valid.and_then(|fields| {
-        exchange.outbox.may_send_interim().map_err(errno)?;
+        exchange.outbox.may_send_interim(&fields).map_err(errno)?;
         if let (Some(link), Ok(status)) = (&exchange.request.peer.link, StatusCode::try_from(status as u16)) {
             link.send_interim(status, &fields);
         }

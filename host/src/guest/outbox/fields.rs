@@ -2,8 +2,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::SendError;
+use super::super::field_limits::FieldLimits;
+use super::{Broken, Inner, Outbox, SendError};
 use crate::hop_by_hop::HOP_BY_HOP;
+use crate::limit::Limit;
 
 /// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
 const NOT_IN_TRAILERS: [HeaderName; 7] = [
@@ -19,6 +21,34 @@ const NOT_IN_TRAILERS: [HeaderName; 7] = [
 /// Whether a field of this name may be a trailer.
 pub(super) fn is_trailer(name: &HeaderName) -> bool {
     !NOT_IN_TRAILERS.contains(name)
+}
+
+impl Outbox {
+    /// The same outbox, for header and trailer sections within these limits.
+    pub(in super::super) fn with_fields(self, fields: FieldLimits) -> Self {
+        self.lock().fields = fields;
+        self
+    }
+
+    /// The client sends its request body too slowly; reading it has failed.
+    pub(in super::super) fn note_slow_body(&self, limit: Limit) {
+        self.lock().slow_body = Some(limit);
+    }
+
+    /// Which limit that was.
+    pub(in super::super) fn slow_body(&self) -> Option<Limit> {
+        self.lock().slow_body
+    }
+}
+
+impl Inner {
+    /// Whether a section may have these fields; without another response, the client gets an error.
+    pub(super) fn check_fields(&mut self, fields: &HeaderMap) -> Result<(), SendError> {
+        self.fields.check(fields).map_err(|limit| {
+            self.broken = Some(Broken::Limit(limit));
+            SendError::Limit
+        })
+    }
 }
 
 /// Takes out what belongs to the connection and not to the guest, and reads the declared length.

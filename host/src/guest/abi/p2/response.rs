@@ -174,7 +174,7 @@ fn send_informational(
     let status = StatusCode::from_u16(status)
         .ok()
         .filter(|&status| status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS);
-    let (Some(status), Ok(())) = (status, outbox.may_send_interim()) else {
+    let (Some(status), Ok(())) = (status, outbox.may_send_interim(&headers)) else {
         return Ok((Err(ErrorCode::HttpProtocolError),));
     };
     if let Some(link) = &peer.link {
@@ -198,8 +198,8 @@ fn set(
         }
     };
     let OutgoingResponse { status, headers, body } = response;
-    if let Err(cause) = outbox.open(status, headers.into()) {
-        state.fault = Some(Error::new(Kind::BadResponse, cause));
+    if let Err(error) = outbox.open(status, headers.into()) {
+        state.fault = Some(error);
         return Ok(());
     }
     match body {
