@@ -1,5 +1,9 @@
 //! Clients, guests and surroundings that mean harm, or behave as if: what they hold is taken back.
 
+mod fixtures;
+mod guests;
+mod loading;
+mod neighbour;
 mod output;
 
 use std::process::Command;

@@ -166,11 +166,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// Refuses a body that is too large to be held; without another response, the client gets an error.
-    pub(super) fn refuse_body(&self) -> Result<(), SendError> {
+    /// Refuses a response that is too large to be held; without another one, the client gets an error.
+    pub(super) fn refuse(&self, limit: Limit) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
-        inner.broken = Some(Broken::Limit(Limit::ResponseBody));
+        inner.broken = Some(Broken::Limit(limit));
         Err(SendError::Limit)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use wasmtime::component::{Accessor, AccessorTask};
 
 use super::super::super::components::Linked;
@@ -48,6 +48,13 @@ pub(in super::super::super) async fn serve(
                 tracing::warn!(handler, request_ids, "an instance was stopped: its requests are overdue");
             }
         }
+        Err(Ended::NotStarted) => {
+            tracing::warn!(
+                handler,
+                "an instance was stopped: its start took longer than the handler's `timeout`"
+            );
+            seats.end(|_| Limit::Timeout.into());
+        }
         Err(Ended::Failed(error)) => {
             let refused = instance.core().limiter.refused;
             let error = failure(error, refused, common.memory_bytes_max);
@@ -69,11 +76,24 @@ pub(in super::super::super) async fn serve(
 enum Ended {
     /// Nothing is left that may go on.
     Overdue,
+    /// The request that it was made for has no time left.
+    NotStarted,
     Failed(wasmtime::Error),
 }
 
+/// What a guest does at its start has the time of the request that it is started for. If it fails, so do those that wait.
+async fn start(instance: &mut Instance, seats: &Seats) -> Result<Handle, Ended> {
+    match timeout_at(seats.first_deadline(), instance.start()).await {
+        Ok(started) => started.map_err(|error| {
+            seats.take_all();
+            Ended::Failed(error)
+        }),
+        Err(_) => Err(Ended::NotStarted),
+    }
+}
+
 async fn drive(instance: &mut Instance, seats: &Arc<Seats>, pulse: &Pulse) -> Result<(), Ended> {
-    let handle = instance.start().await.map_err(Ended::Failed)?;
+    let handle = start(instance, seats).await?;
     let store = &mut instance.store;
     // One request in each turn: when its guest computes for long, the others are not yet in there with it.
     let is_turn = AtomicBool::new(true);
