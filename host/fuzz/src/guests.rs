@@ -73,7 +73,7 @@ const WASI_P1: &[Import] = &[
     (WASI, "fd_write", "dvi", true),
     (WASI, "path_create_directory", "dp", true),
     (WASI, "path_filestat_get", "dipi", true),
-    (WASI, "path_filestat_set_times", "dipllli", true),
+    (WASI, "path_filestat_set_times", "diplli", true),
     (WASI, "path_link", "dipdp", true),
     (WASI, "path_open", "dipillii", true),
     (WASI, "path_readlink", "dpbi", true),

@@ -12,6 +12,9 @@ pub(super) const MARK_FUNCTION: i64 = 0x6d61_726b;
 /// What is done to leave marks; see `module::mark`.
 pub(super) const WAYS: u8 = 12;
 
+/// Tables of a module: as many as the pool has for one.
+const TABLES: usize = 1;
+
 /// A mutable global: its type and what it starts with.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Global {
@@ -92,7 +95,7 @@ impl Shape {
             globals.push(Global::arbitrary(u)?);
         }
         let mut tables = Vec::new();
-        for _ in 0..u.int_in_range(1..=3)? {
+        for _ in 0..TABLES {
             let len = u.int_in_range(1..=20)?;
             tables.push(Table { len, set: u.int_in_range(0..=len)? });
         }

@@ -16,7 +16,7 @@ fn shape(ways: &[u8]) -> Shape {
             Global::Function(None),
             Global::Function(Some(2)),
         ],
-        tables: vec![Table { len: 5, set: 3 }, Table { len: 2, set: 0 }],
+        tables: vec![Table { len: 5, set: 3 }],
         passive: vec![(9, 3)],
         has_passive_elements: true,
         ways: ways.to_vec(),
