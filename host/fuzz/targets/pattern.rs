@@ -1,35 +1,4 @@
-//! Any text is a pattern or an error that points into it.
+//! libFuzzer's way into `wasmux_fuzz::pattern`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use wasmux_mux::{Pattern, SEGMENTS_MAX, Segment};
-
-fuzz_target!(|text: &str| {
-    match Pattern::parse(text) {
-        Ok(pattern) => check(text, &pattern),
-        Err(error) => {
-            assert!(text.is_char_boundary(error.offset()), "{error}");
-            assert_eq!(error.pattern(), text);
-            assert!(!error.to_string().contains('\n'), "one line");
-        }
-    }
-});
-
-fn check(text: &str, pattern: &Pattern) {
-    assert_eq!(pattern.as_str(), text);
-    assert_eq!(pattern.to_string().parse().as_ref(), Ok(pattern));
-    assert!((1..=SEGMENTS_MAX).contains(&pattern.segments().len()));
-
-    let mut names: Vec<&str> = pattern.names().collect();
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), count, "names differ");
-
-    let rests = pattern.segments().iter().rposition(|segment| matches!(segment, Segment::Rest(_)));
-    assert!(rests.is_none_or(|at| at + 1 == pattern.segments().len()), "a rest is last");
-
-    let method = pattern.method().unwrap_or_default();
-    let host = pattern.host().unwrap_or_default();
-    assert!(text.starts_with(method) && text.contains(&format!("{host}/")));
-}
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wasmux_fuzz::pattern(data));

@@ -1,0 +1,183 @@
+//! Nothing of one request is visible to the next: guests that write a marker wherever they can, each time followed by one
+//! that shows all it can see. What is seen must be, byte for byte, what the module says it starts with.
+//!
+//! Two handlers of different shape take turns in a pool of one place, so that each request gets the place of the one
+//! before it.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use bytes::Bytes;
+use http::Request;
+use wasmux::guest::{Guest, GuestEngine, GuestSettings, Isolation, Reuse};
+
+use self::module::{SHOWN_PAGES, module};
+use self::shape::Shape;
+use crate::world::{Client, engine, exchange, settings, sound_guest};
+
+mod module;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+/// Requests of one input.
+const REQUESTS_MAX: usize = 10;
+
+/// What a file that guests read begins with.
+const FILE: &[u8] = b"the text of a file";
+
+/// The variable that guests see.
+const ENV: (&str, &str) = ("NAME", "value");
+
+/// The engine and the folder that guests may read.
+static WORLD: LazyLock<(GuestEngine, tempfile::TempDir)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    std::fs::write(folder.path().join("f"), FILE).expect("there is room in it");
+    (engine(1), folder)
+});
+
+/// How a request ends that has left its marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// As it should, with a response.
+    Returns,
+    Traps,
+    /// Until its time is up.
+    Loops,
+    Overflows,
+    /// In the middle of its response.
+    BreaksOff,
+    /// Its client goes away while it writes.
+    IsLeft,
+    /// It asks for more memory than it may have, and traps.
+    Exhausts,
+}
+
+impl Ending {
+    const ALL: [Self; 7] = [
+        Self::Returns,
+        Self::Traps,
+        Self::Loops,
+        Self::Overflows,
+        Self::BreaksOff,
+        Self::IsLeft,
+        Self::Exhausts,
+    ];
+}
+
+/// One handler under test.
+struct Subject {
+    guest: Arc<Guest>,
+    /// What is seen of a new instance.
+    expected: Vec<u8>,
+    wat: String,
+}
+
+impl Subject {
+    fn new(name: &str, shape: &Shape, isolation: Isolation) -> Self {
+        let (engine, folder) = &*WORLD;
+        let wat = module(shape);
+        let settings = GuestSettings {
+            isolation,
+            env: vec![(ENV.0.to_owned(), ENV.1.to_owned())],
+            folders: vec![("files".to_owned(), folder.path().to_owned())],
+            ..settings(name)
+        };
+        Self { guest: sound_guest(engine, wat.as_bytes(), settings), expected: expected(shape), wat }
+    }
+
+    /// One request that leaves marks.
+    fn mark(&self, ending: Ending) {
+        let client = if ending == Ending::IsLeft { Client::LeavesAfter(1) } else { Client::Reads };
+        let _ = self.request([b'w', ending as u8], client);
+    }
+
+    /// What a request sees.
+    fn seen(&self) -> Vec<u8> {
+        // With this letter it traps afterwards, so that an instance which is reused ends here.
+        self.request([b'x', 0], Client::Reads)
+    }
+
+    fn request(&self, order: [u8; 2], client: Client) -> Vec<u8> {
+        let request = Request::new(Bytes::copy_from_slice(&order));
+        exchange(&self.guest, request, client).map(|answer| answer.body).unwrap_or_default()
+    }
+
+    fn check(&self, after: &str) {
+        let seen = self.seen();
+        if seen == self.expected {
+            return;
+        }
+        let at = seen.iter().zip(&self.expected).take_while(|(seen, expected)| seen == expected).count();
+        let (sizes, found) = ((seen.len(), self.expected.len()), seen.get(at..seen.len().min(at + 16)));
+        panic!("after {after}: {sizes:?} bytes, different from {at:#x} on: {found:02x?}\n{}", self.wat);
+    }
+}
+
+/// What a new instance of a module of this shape shows of itself.
+fn expected(shape: &Shape) -> Vec<u8> {
+    let mut memory = vec![0; usize::from(shape.pages) << 16];
+    for &(at, len, byte) in &shape.data {
+        memory[at..at + len].fill(byte);
+    }
+    memory[..2].copy_from_slice(b"x\0");
+    let mut seen = memory;
+    seen.resize(seen.len() + (SHOWN_PAGES << 16), 0);
+    let mut number = |number: i64| seen.extend_from_slice(&number.to_le_bytes());
+    number(i64::from(shape.pages));
+    shape.globals.iter().for_each(|global| number(global.bits()));
+    shape.tables.iter().for_each(|table| {
+        number(i64::from(table.len));
+        (0..table.len).for_each(|index| number(table.element(index)));
+        (0..shape::TABLE_GROWTH).for_each(|_| number(shape::NULL));
+    });
+    for &(len, byte) in &shape.passive {
+        number(i64::from_le_bytes([if len >= 8 { byte } else { 0 }; 8]));
+    }
+    if shape.has_passive_elements {
+        number(shape::MARK_FUNCTION);
+    }
+    // The folder is the first descriptor, a file the next one, and read from its beginning.
+    let file = i64::from_le_bytes(FILE[..8].try_into().expect("it is long enough"));
+    for value in [0, 0, 4, 0, file, 0, 8] {
+        number(value);
+    }
+    let env = format!("{}={}\0\0\0\0\0\0\0", ENV.0, ENV.1);
+    number(i64::from_le_bytes(env.as_bytes()[..8].try_into().expect("it is long enough")));
+    seen
+}
+
+/// Input: two shapes, and who does what in which order, as `arbitrary` reads it.
+pub fn isolation(input: &[u8]) {
+    // An error is data that has run out.
+    let _ = play(&mut Unstructured::new(input));
+}
+
+fn play(u: &mut Unstructured<'_>) -> Result<()> {
+    // Instances that are reused do not outlive a request that ended badly, so nothing of one may be seen either.
+    let is_reused = u.ratio(1, 4)?;
+    let reuse = Reuse { requests_max: 100, idle_max: Duration::from_secs(60) };
+    let isolation = if is_reused { Isolation::Reuse(reuse) } else { Isolation::Request };
+    let shapes = [Shape::arbitrary(u)?, Shape::arbitrary(u)?];
+    let subjects = [Subject::new("one", &shapes[0], isolation), Subject::new("two", &shapes[1], isolation)];
+    let mut history = String::new();
+    for _ in 0..REQUESTS_MAX {
+        let subject = u.choose_index(subjects.len())?;
+        if u.ratio(1, 2)? || u.is_empty() {
+            subjects[subject].check(&history);
+        } else {
+            let bad = &Ending::ALL[usize::from(is_reused)..];
+            let ending = *u.choose(bad)?;
+            subjects[subject].mark(ending);
+            history += &format!("{subject} {ending:?}, ");
+            // The same handler gets the same place first, if it can.
+            subjects[subject].check(&history);
+        }
+        if u.is_empty() {
+            break;
+        }
+    }
+    subjects.iter().for_each(|subject| subject.check(&history));
+    Ok(())
+}
