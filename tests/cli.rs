@@ -97,7 +97,7 @@ fn routes_are_listed_with_their_limits() {
     assert_eq!(code(&output), 0, "{}", err(&output));
     let expected = "\
 PATTERN                  HANDLER            LIMITS
-GET /a/{x}               read               timeout 5s, memory 16MiB, request 1KiB, response 10B
+GET /a/{x}               read               timeout 5s, cpu 10s, memory 16MiB, request 1KiB, response 10B
 /b                       (respond 204)
 /long/pattern/{rest...}  (redirect 307 /x)
 /f/                      (files .)

@@ -1,5 +1,9 @@
 //! Clients, guests and surroundings that mean harm, or behave as if: what they hold is taken back.
 
+mod fixtures;
+mod guests;
+mod loading;
+mod neighbour;
 mod output;
 
 use std::process::Command;
@@ -119,7 +123,8 @@ fn a_guest_opens_no_more_files_than_it_may() {
     let routes = "[handlers.opens]\nwasm = \"opens.wat\"\nfolders = { \"/a\" = \"folder\" }\n[routes]\n\"/\" = \"opens\"\n";
     let server = Site::new(routes).file("opens.wat", OPENS).file("folder/file", "").serve();
     assert_eq!(server.get("/").status, 500);
-    server.log.wait_for(&["the guest trapped: resource table has no free keys"]);
+    server.log.wait_for(&["holds more than the handler's `handles` limit: resource table has no free keys"]);
+    server.log.wait_for(&["handler=\"opens\"", "reason=\"handles\""]);
     assert_eq!(server.get("/").status, 500, "what it had open is closed");
 }
 

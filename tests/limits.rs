@@ -74,12 +74,7 @@ fn sleepers_end_at_the_deadline() {
 #[test]
 fn traps_are_500s_with_a_backtrace_in_the_log() {
     let server = bad();
-    for (path, cause) in [
-        ("/t", "unreachable"),
-        ("/r", "call stack exhausted"),
-        ("/d", "integer divide by zero"),
-        ("/x", "exit"),
-    ] {
+    for (path, cause) in [("/t", "unreachable"), ("/d", "integer divide by zero"), ("/x", "exit")] {
         let id = format!("trap{}", path.replace('/', "-"));
         let response = server.request("GET", path, &[&format!("X-Request-Id: {id}")], b"");
         assert_eq!(response.status, 500, "{path}");
@@ -113,9 +108,94 @@ fn backtraces_cannot_forge_lines() {
 #[test]
 fn memory_is_limited() {
     let server = bad();
-    assert_eq!(server.get("/g").status, 500);
-    server.log.wait_for(&["`memory.grow` was refused: limit `memory` is 128 KiB"]);
+    let response = server.get("/g");
+    assert_eq!(response.status, 500);
+    assert!(response.text().starts_with("the handler ran out of memory (request "), "{response:?}");
+    server.log.wait_for(&["the handler's `memory` limit"]);
+    server.log.wait_for(&["handler=\"bad\"", "reason=\"memory\""]);
+    let log = server.log.all().join("\n");
+    assert!(log.contains("note: limit `memory` is 128 KiB") && log.contains("!serve"), "{log}");
     assert_eq!(server.get("/fixed").status, 200);
+}
+
+#[test]
+fn the_stack_is_limited() {
+    let server = bad();
+    let response = server.get("/r");
+    assert_eq!(response.status, 500);
+    assert!(response.text().starts_with("the handler ran out of stack (request "), "{response:?}");
+    server.log.wait_for(&["beyond `stack` in [server]", "call stack exhausted"]);
+    server.log.wait_for(&["handler=\"bad\"", "reason=\"stack\""]);
+    assert!(server.log.all().join("\n").contains("!recurse"), "and says where");
+    assert_eq!(server.get("/fixed").status, 200);
+}
+
+/// 8 KiB of elements are 64 KiB of memory, which is what its limit leaves beside the one page it has.
+#[test]
+fn tables_count_as_memory() {
+    const TABLES: &str = r#"(module
+      (memory (export "memory") 1)
+      (table $t 0 funcref)
+      (func (export "serve_http")
+        (if (i32.ne (table.grow $t (ref.null func) (i32.const 8192)) (i32.const 0)) (then unreachable))
+        (if (i32.ne (table.grow $t (ref.null func) (i32.const 1)) (i32.const -1)) (then (return)))
+        unreachable))"#;
+    let routes =
+        "[handlers.t]\nwasm = \"t.wat\"\nlimits = { memory = \"128KiB\" }\n[routes]\n\"/\" = \"t\"\n";
+    let server = Site::new(routes).file("t.wat", TABLES).serve();
+    assert_eq!(server.get("/").status, 500);
+    server.log.wait_for(&["reason=\"memory\""]);
+    let more = routes.replace("128KiB", "256KiB");
+    assert_eq!(
+        Site::new(&more).file("t.wat", TABLES).serve().get("/").status,
+        200,
+        "the second growth succeeds"
+    );
+}
+
+#[test]
+fn what_is_logged_is_limited() {
+    const LOGS: &str = r#"(module
+      (import "wasmux:log/1" "log" (func $log (param i32 i32 i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "a line of the guest")
+      (func (export "serve_http") (local $count i32)
+        (loop $again
+          (call $log (i32.const 3) (i32.const 0) (i32.const 19))
+          (local.set $count (i32.add (local.get $count) (i32.const 1)))
+          (br_if $again (i32.lt_u (local.get $count) (i32.const 100))))))"#;
+    let routes = "[handlers.l]\nwasm = \"l.wat\"\nlimits = { log = \"1KiB\" }\n[routes]\n\"/\" = \"l\"\n";
+    let server = Site::new(routes).file("l.wat", LOGS).serve();
+    for round in 1..=2 {
+        assert_eq!(server.get("/").status, 200, "the request goes on");
+        server.log.wait_for_many("reason=\"log\"", round);
+        assert_eq!(server.log.count("a line of the guest"), 8 * round, "1024 / (19 + 100)");
+        assert_eq!(server.log.count("the rest is left out"), round, "said once");
+    }
+}
+
+/// Whatever runs before the handler does, runs for a request and within its limits.
+#[test]
+fn starting_is_limited_too() {
+    const STARTS: &str = r#"(module (memory (export "memory") 1)
+      (func $start BODY) ENTRY (func (export "serve_http")))"#;
+    let entries = ["(start $start)", "(export \"_initialize\" (func $start))"];
+    let bodies = [
+        ("(loop $spin (br $spin))", 504, "reason=\"timeout\""),
+        ("unreachable", 500, "reason=\"trapped\""),
+        ("call $start", 500, "reason=\"stack\""),
+    ];
+    for entry in entries {
+        for (body, status, reason) in bodies {
+            let routes = "[handlers.s]\nwasm = \"s.wat\"\nlimits = { timeout = \"300ms\" }\n[routes]\n\"/\" = \"s\"\n\
+                \"/fixed\" = { respond = \"fixed\" }\n";
+            let module = STARTS.replace("BODY", body).replace("ENTRY", entry);
+            let server = Site::new(routes).file("s.wat", module).serve();
+            assert_eq!(server.get("/").status, status, "{entry} {body}");
+            server.log.wait_for(&[reason]);
+            assert_eq!(server.get("/fixed").status, 200);
+        }
+    }
 }
 
 #[test]

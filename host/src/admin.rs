@@ -1,4 +1,4 @@
-//! The admin listener: answers probes, on an address of its own and with limits of its own.
+//! The admin listener: answers probes and tells what is counted, on an address of its own and with limits of its own.
 //!
 //! It answers to the very end of a drain, and is never a reason to wait.
 
@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Request, Response};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +17,7 @@ use wasmux_mux::{Found, InsertError, Mux};
 use crate::body::Body;
 use crate::drain::Begun;
 use crate::listener::Listener;
+use crate::metrics::{self, Metrics};
 use crate::request_id::RequestIds;
 use crate::rescue;
 
@@ -32,6 +33,8 @@ enum Page {
     Live,
     /// 200 while new requests are welcome: until a drain begins.
     Ready,
+    /// What is counted, for Prometheus.
+    Metrics,
 }
 
 /// What the admin listener answers with.
@@ -39,19 +42,21 @@ enum Page {
 pub struct Admin {
     mux: Mux<Page>,
     draining: Begun,
+    metrics: Metrics,
     ids: RequestIds,
 }
 
 impl Admin {
-    /// Pages about a process that drains when `draining` says so.
+    /// Pages about a process that drains when `draining` says so and counts what is in `metrics`.
     ///
     /// # Errors
     /// When two of its own patterns are in conflict.
-    pub fn new(draining: Begun) -> Result<Self, InsertError> {
+    pub fn new(draining: Begun, metrics: Metrics) -> Result<Self, InsertError> {
         let mut mux = Mux::new();
         mux.insert("GET /live", Page::Live)?;
         mux.insert("GET /ready", Page::Ready)?;
-        Ok(Self { mux, draining, ids: RequestIds::new() })
+        mux.insert("GET /metrics", Page::Metrics)?;
+        Ok(Self { mux, draining, metrics, ids: RequestIds::new() })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
@@ -91,6 +96,12 @@ impl Admin {
                 Page::Live => rescue::well("ok", &id),
                 Page::Ready if self.draining.get() => rescue::draining(&id),
                 Page::Ready => rescue::well("ready", &id),
+                Page::Metrics => {
+                    let mut response = Response::new(Body::full(self.metrics.text()));
+                    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
+                    response.headers_mut().insert(CONTENT_TYPE, content_type);
+                    response
+                }
             },
             Found::Redirect(redirect) => rescue::redirect(redirect.location(), request.method(), &id),
             Found::MethodNotAllowed(allow) => rescue::method_not_allowed(&allow.to_string(), &id),

@@ -1,6 +1,7 @@
 //! The one response body type.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 
 use crate::error::{Error, Kind};
-use crate::guest::GuestBody;
+use crate::guest::{GuestBody, TakeLimit};
 
 /// Whether responses with this status never have content (RFC 9110 sections 15.3.5 and 15.4.5).
 pub(crate) fn allows_no_body(status: StatusCode) -> bool {
@@ -19,7 +20,11 @@ pub(crate) fn allows_no_body(status: StatusCode) -> bool {
 
 /// A response body: whole, streamed by a guest, or streamed by something else.
 #[derive(Debug)]
-pub struct Body(Inner);
+pub struct Body {
+    inner: Inner,
+    /// How slowly its client may take it, if its handler says so.
+    take: Option<Arc<TakeLimit>>,
+}
 
 #[derive(Debug)]
 enum Inner {
@@ -30,9 +35,13 @@ enum Inner {
 }
 
 impl Body {
+    const fn of(inner: Inner) -> Self {
+        Self { inner, take: None }
+    }
+
     /// A body of this content, sent with a Content-Length.
     pub fn full(content: impl Into<Bytes>) -> Self {
-        Self(Inner::Full(Full::new(content.into())))
+        Self::of(Inner::Full(Full::new(content.into())))
     }
 
     /// No content.
@@ -43,19 +52,35 @@ impl Body {
 
     /// Whether all of it is there.
     pub(crate) fn is_whole(&self) -> bool {
-        matches!(self.0, Inner::Full(_))
+        matches!(self.inner, Inner::Full(_))
     }
 
     pub(crate) fn guest(body: GuestBody) -> Self {
-        Self(Inner::Guest(Box::new(body)))
+        Self::of(Inner::Guest(Box::new(body)))
+    }
+
+    /// The same body, of which a client must take at least as much as `limit` says.
+    pub(crate) fn taken_within(self, limit: &Arc<TakeLimit>) -> Self {
+        Self { take: Some(Arc::clone(limit)), ..self }
+    }
+
+    pub(crate) fn take_limit(&self) -> Option<&Arc<TakeLimit>> {
+        self.take.as_ref()
+    }
+
+    /// Its client was too slow, and is not counted as one that went away.
+    pub(crate) fn break_off(&mut self) {
+        if let Inner::Guest(body) = &mut self.inner {
+            body.break_off();
+        }
     }
 
     /// A body whose error, if it ends in one, is shown to somebody first.
     pub(crate) fn observed(self, show: impl Fn(&Error) + Send + 'static) -> Self {
-        match self.0 {
+        match self.inner {
             Inner::Full(_) => self,
-            inner => Self(Inner::Other(
-                Self(inner)
+            inner => Self::of(Inner::Other(
+                Self::of(inner)
                     .map_err(move |error| {
                         show(&error);
                         error
@@ -71,7 +96,7 @@ impl Body {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<crate::error::Cause>,
     {
-        Self(Inner::Other(body.map_err(|error| Error::new(Kind::Internal, error)).boxed_unsync()))
+        Self::of(Inner::Other(body.map_err(|error| Error::new(Kind::Internal, error)).boxed_unsync()))
     }
 }
 
@@ -80,7 +105,7 @@ impl HttpBody for Body {
     type Error = Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        match &mut self.get_mut().0 {
+        match &mut self.get_mut().inner {
             Inner::Full(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Inner::Guest(body) => body.poll_frame(cx),
             Inner::Other(body) => Pin::new(body).poll_frame(cx),
@@ -88,7 +113,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Full(body) => body.is_end_stream(),
             Inner::Guest(body) => body.has_no_content(),
             Inner::Other(body) => body.is_end_stream(),
@@ -96,7 +121,7 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Full(body) => body.size_hint(),
             Inner::Guest(_) => SizeHint::new(),
             Inner::Other(body) => body.size_hint(),

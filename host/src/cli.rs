@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ListenAddr, Problem};
+use crate::config::{Config, ListenAddr, Problem, ProcessConfig};
+use crate::guest::{GuestEngine, compile};
 use crate::handover::Environment;
 
 mod build;
@@ -83,6 +84,9 @@ The status and header go to standard error, the body to standard output. Exit co
 
 Exit code 1 when it cannot be run.")]
     Inspect(InspectArgs),
+    /// Compile a module for the process that asks for it: what the others start to load modules
+    #[command(hide = true)]
+    Compile(compile::Task),
 }
 
 #[derive(Debug, Args)]
@@ -216,6 +220,7 @@ impl Cli {
             Command::New(args) => new::run(&args),
             Command::Invoke(args) => invoke::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Compile(task) => compile::run(&task),
         }
     }
 }
@@ -252,4 +257,10 @@ fn read_config(file: &std::path::Path) -> Result<Config, ExitCode> {
     let (config, problems) = Config::read(file);
     let problems = problems.into_sorted();
     if problems.is_empty() { Ok(config) } else { Err(fail_with(&problems)) }
+}
+
+/// The engine of this process, which compiles in others.
+fn engine(process: &ProcessConfig) -> Result<GuestEngine, String> {
+    GuestEngine::new(process.engine(process.compile_in_child()))
+        .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))
 }

@@ -4,6 +4,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::limit::Limit;
 
@@ -96,12 +97,25 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     cause: Option<Cause>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error with a cause.
     pub fn new(kind: Kind, cause: impl Into<Cause>) -> Self {
-        Self { kind, cause: Some(cause.into()) }
+        Self { kind, cause: Some(cause.into()), retry_after: None }
+    }
+
+    /// The same, with the time after which another try may fare better.
+    #[must_use]
+    pub fn retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
+    /// After what time another try may fare better, if that is known.
+    #[must_use]
+    pub const fn retries_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// What went wrong.
@@ -113,7 +127,7 @@ impl Error {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, cause: None }
+        Self { kind, cause: None, retry_after: None }
     }
 }
 

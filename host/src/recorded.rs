@@ -11,10 +11,10 @@ use crate::access_log::Record;
 use crate::activity::Busy;
 use crate::body::Body;
 use crate::error::Error;
-use crate::guest::Peer;
+use crate::guest::{Peer, Take};
 use crate::request_id::RequestId;
 use crate::rescue;
-use crate::stall::{StallLimit, StallWatch};
+use crate::stall::StreamClock;
 
 /// Largest piece that is handed to an HTTP/2 connection: one frame of the usual size.
 const H2_PIECE_BYTES: usize = 16 * 1024;
@@ -27,7 +27,8 @@ pub struct Recorded {
     /// Whom to name when the body breaks off.
     handler: Option<Arc<str>>,
     id: RequestId,
-    stall: Option<StallWatch>,
+    /// On HTTP/2, its stream's clock.
+    stall: Option<Arc<StreamClock>>,
     /// Polled and not yet passed on: on HTTP/2, what goes to the connection stays in its memory until the client makes
     /// room, so it goes in small pieces.
     rest: Bytes,
@@ -45,9 +46,20 @@ impl Recorded {
         peer: &Arc<Peer>,
         busy: Busy,
     ) -> Self {
-        let limit = peer.stall.as_ref().filter(|_| !body.is_end_stream());
-        let stall = limit.map(StallLimit::watch);
+        let has_content = !body.is_end_stream();
+        let stall =
+            peer.stall.as_ref().filter(|_| has_content).and_then(|_| StreamClock::begin(take(&body, &id)));
         Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: Arc::clone(peer), _busy: busy }
+    }
+
+    /// How slowly the client may take it, if the handler says so.
+    pub(crate) fn take(&self) -> Option<Take> {
+        take(&self.body, &self.id)
+    }
+
+    /// See [`Body::break_off`].
+    pub(crate) fn break_off(&mut self) {
+        self.body.break_off();
     }
 
     /// Whether all of it is there.
@@ -57,7 +69,11 @@ impl Recorded {
 
     fn account(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Error>>>) {
         if let Some(stall) = &self.stall {
-            stall.asked(polled.is_ready());
+            stall.asked(match polled {
+                Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => Some(0),
+                Poll::Pending => None,
+            });
         }
         if let Poll::Ready(Some(Err(error))) = polled {
             rescue::report(error, self.handler.as_deref().unwrap_or("-"), &self.id);
@@ -76,6 +92,19 @@ impl Recorded {
         }
         if self.stall.is_none() && self.body.is_end_stream() {
             record.ended();
+        }
+    }
+}
+
+/// The limit on how `body` is taken, under the request's id.
+fn take(body: &Body, id: &RequestId) -> Option<Take> {
+    body.take_limit().map(|limit| Take::new(Arc::clone(limit), id.clone()))
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if self.stall.as_ref().is_some_and(|clock| clock.is_over()) {
+            self.break_off();
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::request_id::{self, RequestId};
 const NOSNIFF: (HeaderName, HeaderValue) =
     (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
-/// Seconds after which a client that was turned away may try again.
-const RETRY_AFTER_SECONDS: u16 = 1;
+/// Seconds after which a client that was turned away may try again, at least.
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// The response to a request whose handler failed before its first byte.
 pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
@@ -36,7 +36,10 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
         id,
     );
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        // Whole seconds (RFC 9110 section 10.2.3), and not too few.
+        let seconds = error.retries_after().map(|after| after.as_millis().div_ceil(1_000));
+        let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(RETRY_AFTER_SECONDS);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(RETRY_AFTER_SECONDS)));
     }
     // What follows on this connection is the rest of a body that nobody will read.
     if matches!(

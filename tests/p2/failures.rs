@@ -39,6 +39,7 @@ const fn hasty(name: &'static str, status: u16, body: &'static str, log: &'stati
 }
 
 const FAILED: &str = "the handler failed";
+const NO_MEMORY: &str = "the handler ran out of memory";
 const NO_RESPONSE: &str = "the handler gave no response";
 const COMPLETE: &str = "complete\n";
 
@@ -55,8 +56,10 @@ const FAULTS: &[Fault] = &[
     fault("trap", 500, FAILED, &["the guest trapped", "reason=\"trapped\""]),
     fault("exit:0", 502, NO_RESPONSE, &["without `response-outparam.set`"]),
     fault("exit:1", 500, FAILED, &["the guest trapped: ", "reason=\"trapped\""]),
-    fault("memory", 500, FAILED, &["limit `memory` is 16384 KiB"]),
-    fault("handles", 500, FAILED, &["reason=\"trapped\""]),
+    fault("memory", 500, NO_MEMORY, &["limit `memory` is 16384 KiB", "reason=\"memory\""]),
+    fault("fields", 500, NO_MEMORY, &["limit `memory` is 16384 KiB", "reason=\"memory\""]),
+    fault("stack", 500, "the handler ran out of stack", &["reason=\"stack\""]),
+    fault("handles", 500, "the handler holds too many resources", &["reason=\"handles\""]),
     fault("unchecked:64", 500, FAILED, &["cannot write more than `check-write` allows"]),
     fault("early-bodies:100", 502, NO_RESPONSE, &["the host took 1048576 bytes"]),
     fault(

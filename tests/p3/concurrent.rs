@@ -57,10 +57,10 @@ fn instances_are_replaced() {
     let server = crowd(10, "max_requests = 3\nmax_concurrent = 4");
     let counts: Vec<_> = (0..7).map(|_| server.get("/?do=count").text()).collect();
     assert_eq!(counts.concat(), "1\n2\n3\n1\n2\n3\n1\n");
-    let server = crowd(10, "max_idle = \"200ms\"");
+    let server = crowd(10, "max_idle = \"1s\"");
     assert_eq!(server.get("/?do=count").text(), "1\n");
     assert_eq!(server.get("/?do=count").text(), "2\n");
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(server.get("/?do=count").text(), "1\n");
 }
 

@@ -170,16 +170,17 @@ pub(super) const ABOVE_GUESTS: [&str; 7] =
 
 /// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
 /// parts) never knows what is above it (`settle`), and they meet in `link`.
-pub(super) const HTTP1: [(&str, &[&str]); 11] = [
+pub(super) const HTTP1: [(&str, &[&str]); 12] = [
     ("arrival", &["clock", "refusal"]),
     ("chunks", &[]),
     ("clock", &[]),
-    ("gate", &["arrival", "chunks", "clock", "head", "link", "outbound", "refusal"]),
+    ("gate", &["arrival", "chunks", "clock", "head", "link", "outbound", "refusal", "sentry"]),
     ("head", &["refusal"]),
     ("link", &["head"]),
     ("outbound", &["clock", "link"]),
     ("properties", &["chunks", "clock", "gate", "head", "link", "outbound"]),
     ("refusal", &[]),
+    ("sentry", &["clock"]),
     ("settle", &["link"]),
     ("shared", &["gate"]),
 ];

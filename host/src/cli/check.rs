@@ -2,16 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::{CheckArgs, OK, PROBLEMS, fail, fail_with, print};
+use super::{CheckArgs, OK, PROBLEMS, engine, fail, fail_with, print};
 use crate::config::Config;
 use crate::deployment::Deployment;
-use crate::guest::GuestEngine;
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (config, problems) = Config::read(&args.config.config);
-    let engine = match GuestEngine::new(config.process.engine()) {
+    let engine = match engine(&config.process) {
         Ok(engine) => engine,
-        Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
+        Err(message) => return fail(message),
     };
     let _ = config.load_tls(&problems);
     let _ = Deployment::build(&config, &engine, &problems);

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::{InspectArgs, OK, PROBLEMS, fail, print};
+use super::{InspectArgs, OK, PROBLEMS, engine, fail, print};
 use crate::config::ProcessConfig;
+use crate::guest::Artifact;
 use crate::guest::cache::CodeCache;
 use crate::guest::inspect::{Import, Inspection, Parts};
-use crate::guest::{Artifact, GuestEngine};
 
 /// Widest column of names, in characters; longer names stand out.
 const WIDTH_MAX: usize = 60;
@@ -15,8 +15,7 @@ pub(super) fn run(args: &InspectArgs) -> ExitCode {
     // As much room as a server has that does not say how much.
     let process = ProcessConfig::default();
     let cache = process.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
-    let inspected = GuestEngine::new(process.engine())
-        .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))
+    let inspected = engine(&process)
         .and_then(|engine| Artifact::inspect(&engine, &args.file, &cache).map_err(|error| error.to_string()));
     let inspection = match inspected {
         Ok(inspection) => inspection,

@@ -11,14 +11,14 @@ use http::{HeaderName, HeaderValue, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasmux_mux::{Found, Mux};
 
-use super::{InvokeArgs, OK, PROBLEMS, eprint, fail};
+use super::{InvokeArgs, OK, PROBLEMS, engine, eprint, fail};
 use crate::activity::Activity;
 use crate::builder;
 use crate::config::ProcessConfig;
 use crate::connection::HEADERS_MAX;
 use crate::error::chain;
 use crate::guest::cache::CodeCache;
-use crate::guest::{Artifact, Guest, GuestEngine, GuestSettings, Incoming, Peer, RequestBody, RouteInfo};
+use crate::guest::{Artifact, Guest, GuestSettings, Incoming, Peer, RequestBody, RouteInfo};
 use crate::request_id::RequestIds;
 
 pub(super) fn run(args: &InvokeArgs) -> ExitCode {
@@ -42,8 +42,7 @@ fn load(args: &InvokeArgs) -> Result<Arc<Guest>, String> {
     let name = file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     // As much room as a server has that does not say how much: a component may take several places.
     let process = ProcessConfig::default();
-    let engine = GuestEngine::new(process.engine())
-        .map_err(|error| format!("the wasm engine cannot be set up: {error:#}"))?;
+    let engine = engine(&process)?;
     let cache = process.cache.map_or_else(CodeCache::off, CodeCache::at);
     let artifact = Artifact::load(&engine, &file, &cache);
     let settings = GuestSettings { name, env: args.env.clone(), ..GuestSettings::default() };

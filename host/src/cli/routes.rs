@@ -9,6 +9,7 @@ use wasmux_mux::{Found, Target};
 
 use super::{ExplainArgs, OK, RoutesArgs, RoutesCommand, fail, print, read_config};
 use crate::config::{Config, RouteConfig, RouteTable, RouteTarget, ServerConfig, did_you_mean};
+use crate::guest::Isolation;
 
 pub(super) fn run(args: RoutesArgs) -> ExitCode {
     let config = match read_config(&args.config) {
@@ -44,7 +45,7 @@ fn list(config: &Config, servers: &[&ServerConfig]) -> ExitCode {
     for server in servers {
         rows.extend(config.table_of(server).routes.iter().map(|route| {
             let name = server.name.clone();
-            [name, route.pattern.clone(), handler_name(config, route), limits(config, route)]
+            [name, route.pattern.clone(), chain(config, route), limits(config, route)]
         }));
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -72,18 +73,34 @@ fn handler_name(config: &Config, route: &RouteConfig) -> String {
     }
 }
 
+/// A handler and those behind it, in the order in which a request comes by.
+fn chain(config: &Config, route: &RouteConfig) -> String {
+    let first = handler_name(config, route);
+    let Some(RouteTarget::Handler(index)) = &route.target else { return first };
+    let behind = std::iter::successors(config.handlers[*index].next, |&index| config.handlers[index].next);
+    behind.fold(first, |names, index| format!("{names} → {}", config.handlers[index].settings.name))
+}
+
 fn limits(config: &Config, route: &RouteConfig) -> String {
     let Some(RouteTarget::Handler(index)) = &route.target else { return String::new() };
-    let limits = &config.handlers[*index].settings.limits;
+    let settings = &config.handlers[*index].settings;
+    let limits = &settings.limits;
     let size = |bytes: u64| match bytes {
         b if b >= 1 << 30 && b % (1 << 30) == 0 => format!("{}GiB", b >> 30),
         b if b >= 1 << 20 && b % (1 << 20) == 0 => format!("{}MiB", b >> 20),
         b if b >= 1 << 10 && b % (1 << 10) == 0 => format!("{}KiB", b >> 10),
         b => format!("{b}B"),
     };
+    let concurrency = limits.concurrency.map_or(String::new(), |count| format!(", concurrency {count}"));
+    let isolation = match &settings.isolation {
+        Isolation::Request => "",
+        Isolation::Reuse(_) => ", isolation reuse",
+        Isolation::Concurrent(..) => ", isolation concurrent",
+    };
     format!(
-        "timeout {}, memory {}, request {}, response {}",
+        "timeout {}, cpu {}, memory {}, request {}, response {}{concurrency}{isolation}",
         humantime::format_duration(limits.timeout),
+        humantime::format_duration(limits.cpu),
         size(limits.memory_bytes_max),
         size(limits.request_body_bytes_max),
         size(limits.response_body_bytes_max)

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use self::life::Life;
 use self::signals::Signals;
-use super::{OK, ServeArgs, fail, fail_with, print};
+use super::{OK, ServeArgs, engine, fail, fail_with, print};
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{AccessLogFormat, Config, ProcessConfig, ServerConfig};
@@ -19,6 +19,7 @@ use crate::drain::Drain;
 use crate::guest::GuestEngine;
 use crate::handover::{Environment, Handover};
 use crate::listener::Listener;
+use crate::metrics::Metrics;
 use crate::reload::{self, Origin, Reloader, Source};
 use crate::server::Server;
 use crate::tls::Tls;
@@ -43,9 +44,9 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(read) => read,
         Err(problem) => return fail_with(&[problem]),
     };
-    let engine = match GuestEngine::new(config.process.engine()) {
+    let engine = match engine(&config.process) {
         Ok(engine) => engine,
-        Err(error) => return fail(format_args!("the wasm engine cannot be set up: {error:#}")),
+        Err(message) => return fail(message),
     };
     let tls = config.load_tls(&problems);
     let deployment = match reload::build(&config, problems, &engine) {
@@ -97,6 +98,7 @@ async fn serve(start: Start) -> ExitCode {
     handover.close_unused();
     // The kernel queues connections from here on, so that whoever reads these lines may connect.
     server.urls().for_each(|url| print(format_args!("listening on {url}")));
+    let metrics = Metrics::new(engine.clone());
     let in_force = Arc::new(ArcSwap::from_pointee(deployment));
     let drain = Drain::new();
     let mut life = Life {
@@ -113,7 +115,7 @@ async fn serve(start: Start) -> ExitCode {
     let mut answering = None;
     if let Some(listener) = admin {
         print(format_args!("admin on {}", listener.url("http")));
-        let admin = match Admin::new(drain.begun()) {
+        let admin = match Admin::new(drain.begun(), metrics) {
             Ok(admin) => Arc::new(admin),
             Err(error) => return fail(format_args!("the admin listener cannot be set up: {error}")),
         };

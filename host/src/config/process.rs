@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::listen::ListenAddr;
 use super::server::address;
 use super::table::Table;
-use crate::guest::EngineSettings;
+use crate::guest::{CompileIn, EngineSettings};
+use crate::machine;
 
 /// How requests are written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub struct ProcessConfig {
     /// room for new ones, which are closed at once when there are none. Unix sockets are not counted. `None`: 1000,
     /// and peers on this machine, which may be proxies, are not counted either.
     pub max_connections_per_peer: Option<usize>,
-    /// Guest instances at work at one time; beyond it requests wait up to 1 s, then get 503.
+    /// Guest instances at work at one time; beyond it requests wait for their handler's `queue_timeout`, then get 503.
     pub instances: u32,
     /// Memory of all of them together, in bytes; `None`: three quarters of what the machine or the control group has.
     pub guest_memory_bytes_max: Option<u64>,
@@ -75,15 +76,28 @@ impl Default for ProcessConfig {
 }
 
 impl ProcessConfig {
-    /// What all guests together may take.
+    /// What all guests together may take, and how they are compiled: as `compile` says, since [`Self::compile_in_child`]
+    /// is only for a program that can be started as `wasmux compile`.
     #[must_use]
-    pub fn engine(&self) -> EngineSettings {
+    pub fn engine(&self, compile: CompileIn) -> EngineSettings {
         EngineSettings {
             instances: self.instances,
-            memory_bytes_max: self.guest_memory_bytes_max.unwrap_or(u64::MAX),
+            memory_bytes_max: self.guest_memory_bytes_max.unwrap_or_else(default_guest_memory),
             stack_bytes_max: self.stack_bytes_max,
+            compile,
         }
     }
+
+    /// In a process of its own, within `compile_timeout` and `compile_memory`.
+    #[must_use]
+    pub fn compile_in_child(&self) -> CompileIn {
+        CompileIn::Child { timeout: self.compile_timeout, memory_bytes_max: self.compile_memory_bytes_max }
+    }
+}
+
+/// Three quarters of what there is: the rest is for everything that is no guest.
+fn default_guest_memory() -> u64 {
+    machine::memory_bytes().map_or(u64::MAX, |bytes| bytes / 4 * 3)
 }
 
 /// `$XDG_CACHE_HOME/wasmux`, else `~/.cache/wasmux` (XDG Base Directory Specification).

@@ -21,6 +21,7 @@ use self::gate::Gate;
 pub(crate) use self::head::HEADERS_MAX;
 use self::link::Link;
 use self::outbound::Outbound;
+use self::sentry::Descriptor;
 use self::settle::{Facts, SettledBody, settle};
 use self::shared::Shared;
 use super::Connections;
@@ -37,6 +38,7 @@ mod outbound;
 #[cfg(test)]
 mod properties;
 mod refusal;
+mod sentry;
 mod settle;
 mod shared;
 
@@ -55,7 +57,7 @@ pub(super) async fn serve<S>(
     peer: Peer,
     guard: Guard,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Descriptor + Unpin + 'static,
 {
     let link = Link::default();
     let link_of_peer = Some(Arc::new(link.clone()) as Arc<dyn ClientLink>);
@@ -125,7 +127,7 @@ fn answer<'c>(
 /// as it is idle, when time is up at once.
 async fn drive<S, C>(connection: C, gate: &Shared<S>, link: &Link, mut guard: Guard) -> bool
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Descriptor + Unpin + 'static,
     C: GracefulConnection,
     C::Error: std::error::Error + 'static,
 {
@@ -184,7 +186,7 @@ async fn stuck_in_head<S: AsyncRead + AsyncWrite + Unpin>(gate: &Shared<S>) {
 /// Polls a connection, and keeps an eye on its client while that has nothing to send.
 async fn watched<S, C>(mut connection: Pin<&mut C>, gate: &Shared<S>) -> bool
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Descriptor + Unpin + 'static,
     C: GracefulConnection,
     C::Error: std::error::Error + 'static,
 {

@@ -10,7 +10,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 
 use super::Connections;
@@ -19,7 +19,7 @@ use crate::config::ServerConfig;
 use crate::drain::{Guard, Phase};
 use crate::guest::{NetworkBody, Peer};
 use crate::listener::Stream;
-use crate::stall::StallLimit;
+use crate::stall::{StallLimit, Streams};
 
 /// What an HTTP/2 client sends first (RFC 9113 section 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,7 +72,7 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
             }
         })
     };
-    let connection = builder(config).serve_connection(io, service);
+    let connection = builder(config, &stall).serve_connection(io, service);
     if let Err(error) = drive(connection, config.idle_timeout, guard, peer, stall).await {
         // Resets and broken-off responses: the request's own line says what matters.
         tracing::debug!("connection ended: {}", crate::error::chain(&error));
@@ -80,8 +80,8 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
 }
 
 /// How hyper speaks HTTP/2 with the clients of a server.
-fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn builder(config: &ServerConfig, stall: &StallLimit) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams(stall.clone()));
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(config.idle_timeout)

@@ -1,6 +1,7 @@
 //! From bytes to checked, compiled code.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +13,12 @@ use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
 use super::inspect::{Inspection, inspect};
+
+/// A module or component, in bytes. The largest that are around, interpreters with their libraries, have some 40 MiB.
+const WASM_BYTES_MAX: u64 = 256 << 20;
+
+/// The same in the text format, which takes many times its size while it is read.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// Checked and compiled guest code.
 #[derive(Clone)]
@@ -76,8 +83,8 @@ impl Artifact {
     /// # Errors
     /// With a sentence for everything that is in the way of running it.
     pub fn load(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Self, LoadError> {
-        let bytes = read(path)?;
-        if Engine::detect_precompiled(&bytes).is_none() {
+        if !is_precompiled(path)? {
+            let bytes = read(path)?;
             let wasm = binary(&bytes)?;
             let inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
             if !inspection.problems.is_empty() {
@@ -118,9 +125,7 @@ impl Artifact {
         } else {
             Arc::clone(engine.plain())
         };
-        let compiled = cache.compile(&lane.engine, wasm);
-        let compiled =
-            compiled.map_err(|error| LoadError::one(format!("it cannot be compiled: {error:#}")))?;
+        let compiled = cache.compile(&lane.engine, lane.compiler, wasm).map_err(LoadError::one)?;
         Ok((compiled, lane))
     }
 
@@ -171,17 +176,43 @@ impl Artifact {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// Whether a file has compiled code in it.
+pub(super) fn is_precompiled(path: &Path) -> Result<bool, LoadError> {
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err(LoadError::one("it is not a file".to_owned()));
     }
-    std::fs::read(path).map_err(|error| LoadError::one(format!("it cannot be read: {error}")))
+    let unreadable = |error| LoadError::one(format!("it cannot be read: {error}"));
+    let mut start = Vec::new();
+    std::fs::File::open(path).map_err(unreadable)?.take(4).read_to_end(&mut start).map_err(unreadable)?;
+    // All compiled code is ELF; what else that may be, wasmtime says.
+    Ok(start == b"\x7fELF" && Engine::detect_precompiled_file(path).is_ok_and(|found| found.is_some()))
+}
+
+/// The bytes of a `.wasm` or `.wat` file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error| LoadError::one(format!("it cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(WASM_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > WASM_BYTES_MAX {
+        return Err(LoadError::one(format!(
+            "it is larger than {} MiB, which is as large as a module may be; strip what it does not need",
+            WASM_BYTES_MAX >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Turns the text format into the binary one; anything else passes through.
 pub(super) fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadError> {
     // It quotes the line that is wrong, which may be the whole file.
     const CHARS_MAX: usize = 1_000;
+    if bytes.len() > TEXT_BYTES_MAX && !bytes.starts_with(b"\0asm") {
+        return Err(LoadError::one(format!(
+            "not valid WebAssembly: text may have {} MiB at most; translate it to the binary format",
+            TEXT_BYTES_MAX >> 20
+        )));
+    }
     wat::parse_bytes(bytes).map_err(|error| {
         // And may be anything: the terminal is not to do what it says.
         let mut text = error.to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");

@@ -13,8 +13,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
-/// From this size on a compilation takes long enough to be announced.
-const ANNOUNCED_BYTES: usize = 1 << 20;
+use super::compile::Compiler;
 
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
@@ -38,13 +37,20 @@ impl CodeCache {
     /// Compiles a checked binary module, or loads what an earlier run compiled from the same bytes with the same engine.
     ///
     /// # Errors
-    /// When compilation fails. Trouble with the cache itself is logged and costs only time.
-    pub(super) fn compile(&self, engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Compiled> {
-        let Some(folder) = &self.folder else { return Compiled::new(engine, wasm) };
+    /// A sentence when there is no code, or none that the engine can hold. Trouble with the cache itself is logged and
+    /// costs only time.
+    pub(super) fn compile(
+        &self,
+        engine: &Engine,
+        compiler: Compiler,
+        wasm: &[u8],
+    ) -> Result<Compiled, String> {
+        let compile = || compiler.compile(engine, wasm);
+        let Some(folder) = &self.folder else { return load_made(engine, &compile()?) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
             tracing::warn!(folder = %folder.display(), "others can write to the code cache, so it is not used; chmod go-w it");
-            return Compiled::new(engine, wasm);
+            return load_made(engine, &compile()?);
         }
         if path.exists() {
             match load(engine, &path) {
@@ -54,26 +60,15 @@ impl CodeCache {
                 }
             }
         }
-        if wasm.len() > ANNOUNCED_BYTES {
-            tracing::info!(
-                "compiling {} KiB of WebAssembly; the result is kept in {}",
-                wasm.len() >> 10,
-                folder.display()
-            );
-        }
-        let code = if wasmparser::Parser::is_component(wasm) {
-            engine.precompile_component(wasm)?
-        } else {
-            engine.precompile_module(wasm)?
-        };
+        let code = compile()?;
         if let Err(error) = store(folder, &path, &code) {
             tracing::warn!(folder = %folder.display(), "compiled code could not be cached: {error}");
-            return Compiled::new(engine, wasm);
+            return load_made(engine, &code);
         }
-        // Code that exceeds what the pool can hold is found out here, and is not worth keeping.
-        load(engine, &path).or_else(|_| {
+        load(engine, &path).map_err(|error| {
+            // Code that exceeds what the pool can hold is found out here, and is not worth keeping.
             let _ = fs::remove_file(&path);
-            Compiled::new(engine, wasm)
+            unfit(&error)
         })
     }
 }
@@ -85,14 +80,21 @@ pub(super) enum Compiled {
     Component(Component),
 }
 
-impl Compiled {
-    fn new(engine: &Engine, wasm: &[u8]) -> wasmtime::Result<Self> {
-        if wasmparser::Parser::is_component(wasm) {
-            Component::from_binary(engine, wasm).map(Self::Component)
-        } else {
-            Module::from_binary(engine, wasm).map(Self::Module)
+/// Loads what our own compiler has just made.
+#[expect(unsafe_code, reason = "compiled code is native code: loading it is trusting it")]
+fn load_made(engine: &Engine, code: &[u8]) -> Result<Compiled, String> {
+    // SAFETY: the bytes come from this program's compiler, here or in the process that it started for it.
+    let loaded = unsafe {
+        match Engine::detect_precompiled(code) {
+            Some(Precompiled::Component) => Component::deserialize(engine, code).map(Compiled::Component),
+            Some(Precompiled::Module) | None => Module::deserialize(engine, code).map(Compiled::Module),
         }
-    }
+    };
+    loaded.map_err(|error| unfit(&error))
+}
+
+fn unfit(error: &wasmtime::Error) -> String {
+    format!("it cannot be compiled: {error:#}")
 }
 
 /// Loads compiled code.

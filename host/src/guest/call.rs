@@ -3,7 +3,6 @@
 //! The guest runs inside the task of its connection: before the head is out inside the service future, after that
 //! inside the response body. No task, no channel; back-pressure is "not polled"; a client that goes away is a drop.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -15,11 +14,15 @@ use http_body::Frame;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
+use super::admission;
+use super::compute::Work;
 use super::engine::EPOCH_TICK;
+use super::limits::Breaker;
 use super::outbox::{Broken, Finished, Outbox};
+use super::pulse::Pulse;
 use super::share::Share;
 use crate::body::Body;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Origin};
 use crate::limit::Limit;
 use crate::request_id::RequestId;
 
@@ -33,9 +36,6 @@ pub enum OnDisconnect {
     Finish,
 }
 
-/// A guest at work, in the form every ABI produces.
-pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-
 /// A guest at work on one request.
 pub(super) struct Call {
     /// Empty when the guest has ended.
@@ -47,6 +47,8 @@ pub(super) struct Call {
     watchdog: Option<AbortHandle>,
     /// How long the guest may go on when its client has gone away.
     grace: Duration,
+    /// The client was too slow to take its response, which is counted already.
+    is_broken_off: bool,
     /// Says who works on when the client has been served; for the log.
     label: Label,
 }
@@ -57,14 +59,51 @@ pub(super) struct Label {
     pub(super) handler: Arc<str>,
     pub(super) request: RequestId,
     pub(super) share: Arc<Share>,
+    pub(super) breaker: Option<Breaker>,
+    /// Says whether its guest computes.
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl Label {
     /// Counts the limit that a request has hit, if it was one.
     pub(super) fn count(&self, error: &Error) {
         if let Kind::Limit(limit) = error.kind() {
-            self.share.hit(limit);
+            admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
         }
+    }
+}
+
+impl Label {
+    /// What has become of a request that has hit a limit which its guest was told of: what that has made of it, or else the
+    /// limit. It is counted and logged in any case.
+    fn settle(&self, outbox: &Outbox, result: Result<(), Error>) -> Result<(), Error> {
+        let Some(limit) = outbox.limit_hit() else { return result };
+        let kind = Kind::Limit(limit);
+        match result {
+            Err(error) if error.kind() == kind => return Err(error),
+            Err(cause) if outbox.is_open() => return Err(Error::new(kind, cause)),
+            Ok(()) if outbox.is_open() => return Err(kind.into()),
+            _ => {}
+        }
+        self.share.hit(limit);
+        let (handler, request_id, reason) = (&*self.handler, self.request.as_str(), limit.name());
+        match kind.origin() {
+            Origin::Client => tracing::debug!(handler, request_id, reason, "{}", limit.sentence()),
+            _ => tracing::warn!(handler, request_id, reason, "{}", limit.sentence()),
+        }
+        result
+    }
+
+    /// Takes note of a client that has not waited for its response.
+    fn client_gone(&self) {
+        self.share.disconnected();
+        let (handler, request_id) = (&*self.handler, self.request.as_str());
+        tracing::debug!(
+            handler,
+            request_id,
+            reason = "client_gone",
+            "the client went away before it was served"
+        );
     }
 }
 
@@ -78,7 +117,7 @@ impl Call {
     ) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
         let work = Arc::new(Mutex::new(Some(work)));
-        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, label }
+        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, is_broken_off: false, label }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
@@ -119,14 +158,15 @@ impl Call {
         let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Limit::Timeout.into())) };
         if let Poll::Ready(result) = work.as_mut().poll(cx) {
             *slot = None;
-            return Poll::Ready(result.and_then(|()| match self.outbox.broken() {
+            let result = result.and_then(|()| match self.outbox.broken() {
                 None => Ok(()),
-                Some(Broken::Limit) => Err(Limit::ResponseBody.into()),
+                Some(Broken::Limit(limit)) => Err(limit.into()),
                 Some(Broken::Aborted) => Err(Kind::Aborted.into()),
                 Some(Broken::Abandoned) => {
                     Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
                 }
-            }));
+            });
+            return Poll::Ready(self.label.settle(&self.outbox, result));
         }
         if self.deadline.as_mut().poll(cx).is_ready() {
             *slot = None;
@@ -181,6 +221,9 @@ impl Drop for Call {
         let is_served = self.outbox.is_served();
         if !is_served {
             self.outbox.set_gone();
+            if !self.is_broken_off {
+                self.label.client_gone();
+            }
         }
         let mut end = self.deadline.deadline();
         if !is_served {
@@ -233,6 +276,11 @@ impl GuestBody {
 
     pub(crate) fn has_no_content(&self) -> bool {
         self.no_content
+    }
+
+    /// The client was too slow: it has not gone away.
+    pub(crate) fn break_off(&mut self) {
+        self.call.is_broken_off = true;
     }
 
     /// The next frame, as `http_body::Body::poll_frame` wants it.

@@ -11,8 +11,13 @@ use super::engine::TABLES_PER_GUEST;
 use super::imports;
 use super::inspect::Inspection;
 use super::limits::Limits;
-use super::pace::Interrupted;
 use super::state::{Common, ComponentState, new_store};
+
+/// Parts that wasmtime keeps for a handle of a task, stream or future: its ends, its state, who waits for it.
+const TASK_PARTS: usize = 4;
+
+/// And what it needs for the requests themselves.
+const TASK_PARTS_SPARE: usize = 1_000;
 
 /// The standard contracts between host and handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +123,16 @@ impl Linked {
         Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
 
-    /// A store for one instance, and what tells when its guest was interrupted.
-    pub(super) fn store(&self, common: &Common) -> (Store<ComponentState>, Interrupted) {
-        let interrupted = Interrupted::default();
-        let mut state = ComponentState::new(common);
-        state.core.interrupted = Some(interrupted.clone());
-        (new_store(&self.engine, state), interrupted)
+    /// A store for one instance.
+    pub(super) fn store(&self, common: &Common) -> Store<ComponentState> {
+        let mut store = new_store(&self.engine, ComponentState::new(common));
+        // Those in the guest's own tables too, which the host keeps for it, and what one call may hand to the host.
+        store.set_max_component_handles(common.handles_max as usize);
+        store.set_hostcall_fuel(usize::try_from(common.memory_bytes_max).unwrap_or(usize::MAX));
+        if let Some(tasks) = store.concurrent_resource_table() {
+            tasks.set_max_capacity(common.handles_max as usize * TASK_PARTS + TASK_PARTS_SPARE);
+        }
+        store
     }
 
     /// Instantiates the component in a store of its own, and answers the handler's function.

@@ -9,15 +9,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, Linker, PoolingAllocationConfig,
     WasmBacktraceDetails, component,
 };
 
 use super::abi::{p2, p3, serve_http};
+use super::budget::{Budget, Evicts};
+use super::compile::{CompileIn, Compiler};
+use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
+use super::places::Places;
 use super::share::Ledger;
 use super::state::{ComponentState, ModuleState};
 use super::{drafts, sockets, timezone, wasi};
@@ -37,6 +40,9 @@ const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 /// Core modules inside one component, on average over all instances at work. Python's has about forty.
 const CORE_INSTANCES_PER_GUEST: u32 = 64;
 
+/// Core modules inside one component, at most.
+const CORE_INSTANCES_MAX: u32 = 1_000;
+
 /// Tables of one component, on average over all instances at work: each of its modules may have its own.
 pub(super) const TABLES_PER_GUEST: u32 = 8;
 
@@ -49,13 +55,20 @@ pub struct EngineSettings {
     pub memory_bytes_max: u64,
     /// Native stack that the calls of one may use, in bytes.
     pub stack_bytes_max: u64,
+    /// Where modules are compiled.
+    pub compile: CompileIn,
 }
 
 impl EngineSettings {
     /// So many instances, and everything else as it is by default.
     #[must_use]
     pub fn with_instances(instances: u32) -> Self {
-        Self { instances, memory_bytes_max: u64::MAX, stack_bytes_max: 512 << 10 }
+        Self {
+            instances,
+            memory_bytes_max: u64::MAX,
+            stack_bytes_max: 512 << 10,
+            compile: CompileIn::Process,
+        }
     }
 }
 
@@ -72,18 +85,21 @@ struct Engines {
     concurrent: Mutex<Option<Arc<Lane>>>,
     settings: EngineSettings,
     ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
+    /// Where those go on that compute.
+    compute: Arc<Compute>,
 }
 
 /// One engine, what components on it may import, and its free places.
 pub(super) struct Lane {
     pub(super) engine: Engine,
+    pub(super) compiler: Compiler,
     pub(super) components: component::Linker<ComponentState>,
-    /// One permit for each memory the pool can hold.
-    pub(super) permits: Arc<Semaphore>,
+    /// One place for each memory the pool can hold.
+    pub(super) places: Arc<Places>,
+    pub(super) ledger: Arc<Ledger>,
     /// Where warm instances wait, which may have to make room.
     warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
-    /// Requests that wait for a place.
-    waiting: AtomicU32,
 }
 
 /// Counts one that waits, as long as it is there.
@@ -109,13 +125,17 @@ impl GuestEngine {
     /// # Errors
     /// When the address space for the pool cannot be reserved.
     pub fn new(settings: EngineSettings) -> wasmtime::Result<Self> {
-        let plain = Arc::new(Lane::new(&settings, false)?);
+        let ledger = Arc::<Ledger>::default();
+        let budget = Arc::new(Budget::new(settings.memory_bytes_max, &ledger));
+        let plain = Arc::new(Lane::new(&settings, &ledger, false)?);
+        budget.evicts(&plain);
         let mut modules = Linker::new(&plain.engine);
         serve_http::add_to_linker(&mut modules)?;
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger: Arc::default() })))
+        let compute = Arc::default();
+        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, budget, compute })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -132,7 +152,7 @@ impl GuestEngine {
         if let Some(lane) = &*slot {
             return Ok(Arc::clone(lane));
         }
-        let lane = Arc::new(Lane::new(&self.0.settings, true)?);
+        let lane = Arc::new(Lane::new(&self.0.settings, &self.0.ledger, true)?);
         Ok(Arc::clone(slot.insert(lane)))
     }
 
@@ -145,6 +165,30 @@ impl GuestEngine {
     #[must_use]
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.0.ledger
+    }
+
+    /// What all guests together may have of memory.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
+    }
+
+    /// Bytes that all of them have.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.budget.bytes()
+    }
+
+    /// The places of each pool: which it is, those in use, and all there are.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, u32, u32)> {
+        let concurrent = self.0.concurrent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lanes = [("plain", Some(Arc::clone(&self.0.plain))), ("concurrent", concurrent)];
+        let counts = lanes.into_iter().filter_map(|(name, lane)| Some((name, lane?.places.counts())));
+        counts.map(|(name, (capacity, in_use))| (name, in_use, capacity)).collect()
+    }
+
+    pub(super) fn compute(&self) -> &Arc<Compute> {
+        &self.0.compute
     }
 
     /// What core modules may import.
@@ -161,13 +205,12 @@ impl GuestEngine {
 
 impl std::fmt::Debug for GuestEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let free = self.0.plain.permits.available_permits();
-        f.debug_struct("GuestEngine").field("free", &free).finish_non_exhaustive()
+        f.debug_struct("GuestEngine").field("places", &self.places()).finish_non_exhaustive()
     }
 }
 
 impl Lane {
-    fn new(settings: &EngineSettings, concurrent: bool) -> wasmtime::Result<Self> {
+    fn new(settings: &EngineSettings, ledger: &Arc<Ledger>, concurrent: bool) -> wasmtime::Result<Self> {
         let engine = Engine::new(&config(settings, concurrent))?;
         let mut components = component::Linker::new(&engine);
         p2::add_to_linker(&mut components)?;
@@ -178,8 +221,11 @@ impl Lane {
         sockets::add_to_linker(&mut components, concurrent)?;
         drafts::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
-        let permits = Arc::new(Semaphore::new(settings.instances as usize));
-        Ok(Self { engine, components, permits, warm: Mutex::new(Vec::new()), waiting: AtomicU32::new(0) })
+        let places = Arc::new(Places::new(settings.instances, ledger));
+        let compiler =
+            Compiler { place: settings.compile, concurrent, stack_bytes_max: settings.stack_bytes_max };
+        let (ledger, warm) = (Arc::clone(ledger), Mutex::new(Vec::new()));
+        Ok(Self { engine, compiler, components, places, ledger, warm })
     }
 
     /// Lets these warm instances be asked to make room.
@@ -190,19 +236,6 @@ impl Lane {
         all.push(warm);
     }
 
-    /// Announces a request that waits for a place, before it looks for warm instances that could make room.
-    pub(super) fn wait(&self) -> Waiting<'_> {
-        Waiting::new(&self.waiting)
-    }
-
-    /// Ends a warm instance if more than `own` requests wait for a place: others than those of its own handler. To be
-    /// called when one has become idle, since who began to wait before that has not seen it.
-    pub(super) fn make_room(&self, own: u32) {
-        if self.waiting.load(Ordering::SeqCst) > own {
-            self.evict();
-        }
-    }
-
     /// Ends one warm instance that waits for a request; says whether there was one.
     pub(super) fn evict(&self) -> bool {
         let all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,11 +243,19 @@ impl Lane {
     }
 }
 
+impl Evicts for Lane {
+    fn evict(&self) -> bool {
+        Self::evict(self)
+    }
+}
+
 fn config(settings: &EngineSettings, concurrent: bool) -> Config {
     let instances = settings.instances;
-    let stack = settings.stack_bytes_max as usize;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_GUEST))
+        .max_core_instances_per_component(
+            CORE_INSTANCES_MAX.min(instances.saturating_mul(CORE_INSTANCES_PER_GUEST)),
+        )
         .total_component_instances(instances)
         .total_memories(instances)
         .total_tables(instances.saturating_mul(TABLES_PER_GUEST))
@@ -230,9 +271,16 @@ fn config(settings: &EngineSettings, concurrent: bool) -> Config {
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
             .table_keep_resident(TABLE_ELEMENTS_MAX * size_of::<usize>());
     }
+    let mut config = compiler(settings.stack_bytes_max, concurrent);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// All that matters for the code of guests, and nothing for running it.
+pub(super) fn compiler(stack_bytes_max: u64, concurrent: bool) -> Config {
+    let stack = stack_bytes_max as usize;
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .epoch_interruption(true)
         .async_stack_size(stack + HOST_STACK_BYTES)
         .max_wasm_stack(stack)

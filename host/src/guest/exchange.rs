@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, Uri, request};
 
 use super::next::Reply;
 use super::outbox::Outbox;
+use super::pulse::Pulse;
 use super::request_body::RequestBody;
 use crate::activity::Activity;
 use crate::drain::Guard;
@@ -135,6 +136,7 @@ pub(super) struct Exchange {
     /// Milliseconds since the Unix epoch at which the request's time is up.
     pub(super) deadline_ms: u64,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) pulse: Arc<Pulse>,
     /// The response of the handler behind this one, when a core module has called it.
     pub(super) reply: Option<Box<Reply>>,
 }

@@ -1,9 +1,17 @@
 //! What made a guest fail, in words for the log.
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use super::pulse::Spent;
 use crate::error::{Error, Kind};
 use crate::limit::Limit;
+
+/// What wasmtime says, in words alone, of a component that has more handles than it may have.
+const TOO_MANY_HANDLES: &str = "store handle limit exceeded";
+
+/// And of one that hands the host more in one call than it may.
+const TOO_MUCH_IN_A_CALL: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// Sorts out what made a guest fail.
 pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes_max: u64) -> Error {
@@ -11,14 +19,36 @@ pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes
         return Error::new(Kind::Limit(Limit::Instances), error);
     }
     let text = describe(&error);
-    if memory_refused {
-        let limit = memory_bytes_max >> 10;
-        return Error::new(
-            Kind::Trapped,
-            format!("{text}\nnote: `memory.grow` was refused: limit `memory` is {limit} KiB"),
-        );
+    if error.is::<Spent>() {
+        return Error::new(Kind::Limit(Limit::Cpu), text);
     }
-    Error::new(Kind::Trapped, text)
+    let limit = if memory_refused { Some(Limit::Memory) } else { limit(&error) };
+    match limit {
+        Some(Limit::Memory) => {
+            let limit = memory_bytes_max >> 10;
+            Error::new(Kind::Limit(Limit::Memory), format!("{text}\nnote: limit `memory` is {limit} KiB"))
+        }
+        Some(limit) => Error::new(Kind::Limit(limit), text),
+        None => Error::new(Kind::Trapped, text),
+    }
+}
+
+/// The limit that an error is about, if it is.
+fn limit(error: &wasmtime::Error) -> Option<Limit> {
+    if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
+        return Some(Limit::Stack);
+    }
+    error.chain().find_map(|cause| {
+        if matches!(cause.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+            return Some(Limit::Handles);
+        }
+        let text = cause.to_string();
+        if text.contains(TOO_MANY_HANDLES) {
+            Some(Limit::Handles)
+        } else {
+            text.contains(TOO_MUCH_IN_A_CALL).then_some(Limit::Memory)
+        }
+    })
 }
 
 /// The trap and the guest's backtrace with function names, innermost first.

@@ -6,10 +6,13 @@ use std::fmt;
 use serde::Serialize;
 use wasmparser::{Encoding, ExternalKind, Instance, MemoryType, Parser, Payload, TypeRef};
 
+use self::weight::Weight;
 use super::components::{self, Standard};
 use super::engine::GuestEngine;
 use super::imports::advice::{self, printable};
 use super::imports::{Import as Surveyed, NAMED_MAX, Standing};
+
+mod weight;
 
 /// What a binary is, as far as wasmux is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -119,8 +122,10 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
         problems: Vec::new(),
     };
     let mut depth = 0_u32;
+    let mut weight = Weight::default();
     for payload in Parser::new(0).parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
+        weight.add(&payload).map_err(invalid)??;
         match &payload {
             Payload::Version { encoding: Encoding::Component, .. } if depth == 0 => {
                 (found.kind, found.parts) = (Kind::Component, Some(Parts::default()))

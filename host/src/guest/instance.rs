@@ -6,34 +6,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::abi::{Abi, Stop};
+use super::admission::{Admission, AtWork};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect, Work};
+use super::call::{Call, Label, OnDisconnect};
 use super::capability::Nothing;
-use super::engine::{GuestEngine, Lane};
+use super::compute::{Compute, Work};
+use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
+use super::fair::{Account, Fair};
+use super::field_limits::FieldLimits;
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
+use super::places::Taken;
+use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
 use super::state::Common;
+use super::take::TakeLimit;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::tempo::Tempo;
 
 mod shared;
 
-/// How long a request waits for a free instance before it is shed.
-const INSTANCE_WAIT: Duration = Duration::from_secs(1);
-
-/// How long a component whose client has gone away may take note of that before it is stopped.
-const DISCONNECT_GRACE: Duration = Duration::from_millis(100);
+/// How long a component whose client has gone away may take note of that before it is stopped: ten epoch ticks, enough to
+/// log a line, and so little that the guest's CPU is free again before a tenth of a second has passed.
+const DISCONNECT_GRACE: Duration = Duration::from_millis(20);
 
 /// What routes.toml says about a handler, beside its wasm.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +62,14 @@ pub struct GuestSettings {
 /// A handler's code, ready to be instantiated.
 pub struct Guest {
     abi: Abi,
-    lane: Arc<Lane>,
-    /// Places of the pool that one instance takes.
-    places: u32,
+    admission: Admission,
     common: Common,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
+    compute: Arc<Compute>,
     limits: Limits,
+    /// The limits on how its responses are taken.
+    take: Arc<TakeLimit>,
     on_disconnect: OnDisconnect,
     isolation: Isolation,
     parked: Arc<Parked>,
@@ -104,19 +110,27 @@ impl Guest {
             check_concurrent(&abi)?;
             lane.may_evict(&crowd);
         }
+        let handler: Arc<str> = settings.name.into();
+        let share = engine.ledger().share(&handler);
         let common = Common {
-            handler: settings.name.into(),
+            handler,
             env: settings.env.into(),
             folders: settings.folders.into(),
             memory_bytes_max: settings.limits.memory_bytes_max,
+            budget: Some(Arc::clone(engine.budget())),
+            field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
+            handles_max: settings.limits.handles_max,
+            log_bytes_max: settings.limits.log_bytes_max,
+            share: Arc::clone(&share),
             capabilities: Arc::new(Nothing),
             next: settings.next,
         };
         Ok(Self {
             abi,
-            lane,
-            places,
-            share: engine.ledger().share(&common.handler),
+            admission: Admission::new(&share, &lane, places, &settings.limits),
+            take: TakeLimit::new(&settings.limits, &common.handler, &share),
+            share,
+            compute: Arc::clone(engine.compute()),
             common,
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
@@ -140,7 +154,8 @@ impl Guest {
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
     pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
         let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
-        let label = Label { handler, request: request.id.clone(), share };
+        let (breaker, pulse) = (self.limits.breaker, Arc::<Pulse>::default());
+        let label = Label { handler, request: request.id.clone(), share, breaker, pulse };
         let served = self.answer(request, label.clone()).await;
         served.inspect_err(|error| label.count(error))
     }
@@ -149,31 +164,56 @@ impl Guest {
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
+        FieldLimits::request(&self.limits).check(&request.parts.headers)?;
+        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max);
+        let outbox = Arc::new(outbox.with_fields(FieldLimits::response(&self.limits)));
         request.body.limit(self.limits.request_body_bytes_max);
-        let outbox = Arc::new(Outbox::new(&request.parts.method, self.limits.response_body_bytes_max));
+        let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
+        request.body.clock(tempo, &outbox);
+        let now = Instant::now();
+        let deadline = now + self.limits.timeout;
         let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let deadline = Instant::now() + self.limits.timeout;
+        let pulse = Arc::clone(&label.pulse);
+        let at_work = self.admission.enter(&pulse, now, deadline).await?;
         let grace = match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
         };
-        let exchange = Exchange { request, deadline_ms, outbox: Arc::clone(&outbox), reply: None };
+        let take = Arc::clone(&self.take);
+        let exchange = Exchange {
+            request,
+            deadline_ms,
+            outbox: Arc::clone(&outbox),
+            pulse: Arc::clone(&pulse),
+            reply: None,
+        };
         let work: Work = match self.isolation {
             Isolation::Concurrent(reuse, concurrency) => {
-                Box::pin(self.run_shared(exchange, deadline, (reuse, concurrency)))
+                Box::pin(self.run_shared(exchange, deadline, at_work, (reuse, concurrency)))
             }
-            Isolation::Request | Isolation::Reuse(_) => Box::pin(self.run(exchange)),
+            Isolation::Request | Isolation::Reuse(_) => {
+                let live = self.live(&pulse, deadline).await?;
+                let (compute, share) = (Arc::clone(&self.compute), Arc::clone(&self.share));
+                let (account, cpu_max) = (Account::Request(Arc::clone(&outbox)), self.limits.cpu);
+                let work = Box::pin(self.run(exchange, live, at_work));
+                Box::pin(Fair::new(work, &compute, &pulse, &share, account, cpu_max))
+            }
         };
-        Call::new(work, outbox, deadline, grace, label).first_byte().await
+        let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
+        // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
+        pulse.has_started();
+        Ok(response?.map(|body| body.taken_within(&take)))
     }
 
-    async fn run(self: Arc<Self>, exchange: Exchange) -> Result<(), Error> {
+    async fn run(self: Arc<Self>, exchange: Exchange, live: Live, mut at_work: AtWork) -> Result<(), Error> {
+        let ended = self.run_alone(exchange, live).await;
+        at_work.ended(ended.as_ref().err());
+        ended
+    }
+
+    async fn run_alone(&self, exchange: Exchange, mut live: Live) -> Result<(), Error> {
         let (outbox, id) = (Arc::clone(&exchange.outbox), exchange.request.id.clone());
-        let mut live = match self.parked.take() {
-            Some(live) => live,
-            None => self.start().await?,
-        };
         live.instance.begin(exchange);
         let served = live.instance.serve().await;
         live.served += 1;
@@ -184,7 +224,8 @@ impl Guest {
             }
             Err(Stop::Fault(error)) => error,
             Err(Stop::Trap(error)) => {
-                failure(error, live.instance.core().limiter.refused, self.limits.memory_bytes_max)
+                let limiter = &live.instance.core().limiter;
+                limiter.blame(failure(error, limiter.refused, self.limits.memory_bytes_max))
             }
         };
         // An answer all the same.
@@ -201,30 +242,30 @@ impl Guest {
         Ok(())
     }
 
-    /// A new instance, or a warm one if there is one first.
-    async fn start(&self) -> Result<Live, Error> {
+    /// A warm instance if there is one; else a new one, or whichever is there first.
+    async fn live(&self, pulse: &Pulse, deadline: Instant) -> Result<Live, Error> {
+        if let Some(live) = self.parked.take() {
+            return Ok(live);
+        }
         // Mostly there is room, and nothing to set up a wait for.
-        let permit = match Arc::clone(&self.lane.permits).try_acquire_many_owned(self.places) {
-            Ok(permit) => permit,
-            Err(_) => tokio::select! {
-                biased;
-                permit = self.admit() => permit?,
-                live = self.parked.wait() => return Ok(live),
-            },
+        let wait = match self.admission.place() {
+            Ok(taken) => return Ok(self.fresh(taken)),
+            Err(wait) => wait,
         };
-        Ok(Live { instance: self.abi.instance(&self.common), served: 0, _permit: permit })
+        let found = async {
+            tokio::select! {
+                biased;
+                taken = wait.taken() => self.fresh(taken),
+                live = self.parked.wait() => live,
+            }
+        };
+        let live = self.admission.instance(pulse, deadline, found).await?;
+        self.admission.start_anew(pulse);
+        Ok(live)
     }
 
-    /// One permit for each place in the pool, so that a full pool is a wait and not an error.
-    async fn admit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = Arc::clone(&self.lane.permits);
-        let _waiting = self.lane.wait();
-        // Warm instances that wait make room for those with work.
-        while permits.available_permits() < self.places as usize && self.lane.evict() {}
-        let permit = tokio::time::timeout(INSTANCE_WAIT, permits.acquire_many_owned(self.places)).await;
-        permit
-            .map_err(|_| Error::from(Limit::Instances))?
-            .map_err(|closed| Error::new(Kind::Internal, closed))
+    fn fresh(&self, places: Taken) -> Live {
+        Live { instance: self.abi.instance(&self.common), served: 0, _places: places }
     }
 
     /// Keeps an instance for the next request, if it is to be reused and fit for it.
@@ -236,7 +277,7 @@ impl Guest {
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
         if is_wanted && live.instance.may_serve_again() {
             self.parked.park(live, reuse.idle_max);
-            self.lane.make_room(self.parked.waiting());
+            self.admission.make_room();
         }
     }
 

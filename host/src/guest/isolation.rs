@@ -1,15 +1,15 @@
 //! How much requests may have to do with each other: a fresh instance for each, or warm ones for several.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::abi::Instance;
-use super::engine::Waiting;
+use super::places::Taken;
 
 /// What requests of one handler share. `isolation` in routes.toml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) trait MakesRoom: Send + Sync {
 pub(super) struct Live {
     pub(super) instance: Instance,
     pub(super) served: u32,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _places: Taken,
 }
 
 /// Warm instances of one handler that wait for a request, the latest last.
@@ -67,8 +67,6 @@ pub(super) struct Parked {
     instances: Mutex<VecDeque<(Instant, Live)>>,
     /// Somebody ends those that have waited too long.
     is_swept: AtomicBool,
-    /// Requests of this handler that wait for an instance, warm or new.
-    waiting: AtomicU32,
     /// One was parked.
     parked: Notify,
 }
@@ -85,18 +83,12 @@ impl Parked {
 
     /// Waits for an instance to be parked, and takes it.
     pub(super) async fn wait(&self) -> Live {
-        let _waiting = Waiting::new(&self.waiting);
         loop {
             if let Some(live) = self.take() {
                 return live;
             }
             self.parked.notified().await;
         }
-    }
-
-    /// How many [`Self::wait`].
-    pub(super) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Keeps an instance for at most `idle_max`.

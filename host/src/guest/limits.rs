@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use super::budget::Account;
+use crate::error::Error;
+
 /// What requests of one handler may use up. The README's reference table says what happens at each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -93,20 +96,83 @@ impl Default for Limits {
 /// Elements a guest's tables may have. Function tables of large Go and Python guests have a few thousand.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 20_000;
 
-/// Holds one instance to its memory limit: all its memories together.
+/// What a table takes for each of its elements, in bytes: references are pointers.
+const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
+
+/// Holds one instance to its memory limit: all its memories and tables, and what the host holds for it.
 #[derive(Debug)]
 pub(super) struct MemoryLimiter {
     bytes_max: u64,
     bytes: u64,
+    /// How much of that the host holds.
+    held: u64,
     /// The latest growth, which may yet fail.
     latest: u64,
+    /// What the host has for all instances; none where nothing runs.
+    account: Option<Account>,
     /// Set when a growth was refused, so that the log can name the limit that made the guest trap.
     pub(super) refused: bool,
 }
 
 impl MemoryLimiter {
-    pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, bytes: 0, latest: 0, refused: false }
+    pub(super) fn new(bytes_max: u64, account: Option<Account>) -> Self {
+        Self { bytes_max, bytes: 0, held: 0, latest: 0, account, refused: false }
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&mut self) {
+        self.refused = false;
+        self.account.iter_mut().for_each(Account::begin);
+    }
+
+    /// What made a guest fail: the memory for all, if that was refused.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        match &self.account {
+            Some(account) => account.blame(error),
+            None => error,
+        }
+    }
+
+    /// Takes so much more, if there is so much.
+    fn take(&mut self, bytes: u64) -> bool {
+        let sum = self.bytes.saturating_add(bytes);
+        let fits = sum <= self.bytes_max;
+        self.refused |= !fits;
+        let allowed = fits && self.account.as_mut().is_none_or(|account| account.take(bytes));
+        if allowed {
+            self.bytes = sum;
+        }
+        allowed
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.account.iter_mut().for_each(|account| account.give_back(bytes));
+    }
+
+    /// Notes what the host holds for the instance now; says whether that is within the limit.
+    pub(super) fn hold(&mut self, held: u64) -> bool {
+        let before = std::mem::take(&mut self.held);
+        self.give_back(before);
+        let allowed = self.take(held);
+        if allowed {
+            self.held = held;
+        }
+        allowed
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        let allowed = self.take(bytes);
+        if allowed {
+            self.latest = bytes;
+        }
+        allowed
+    }
+
+    fn grow_failed(&mut self, error: &wasmtime::Error) {
+        tracing::debug!("a memory or table could not grow: {error:#}");
+        let latest = std::mem::take(&mut self.latest);
+        self.give_back(latest);
     }
 }
 
@@ -118,28 +184,54 @@ impl ResourceLimiter for MemoryLimiter {
         _max: Option<usize>,
     ) -> wasmtime::Result<bool> {
         // A new memory grows from nothing.
-        let growth = desired.saturating_sub(current) as u64;
-        let bytes = self.bytes.saturating_add(growth);
-        let allowed = bytes <= self.bytes_max;
-        if allowed {
-            (self.bytes, self.latest) = (bytes, growth);
-        }
-        self.refused |= !allowed;
-        Ok(allowed)
+        Ok(self.grow(desired.saturating_sub(current) as u64))
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        tracing::debug!("a memory could not grow: {error:#}");
-        self.bytes -= std::mem::take(&mut self.latest);
+        self.grow_failed(&error);
         Ok(())
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _max: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let growth = desired.saturating_sub(current) as u64;
+        Ok(desired <= TABLE_ELEMENTS_MAX && self.grow(growth * TABLE_ELEMENT_BYTES))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.grow_failed(&error);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_counts_together_and_is_given_back() {
+        let mut limiter = MemoryLimiter::new(1_000, None);
+        assert!(limiter.memory_growing(0, 500, None).unwrap());
+        assert!(limiter.table_growing(0, 25, None).unwrap());
+        assert!(limiter.hold(300) && limiter.hold(100) && limiter.hold(300));
+        assert!(!limiter.refused);
+        assert!(!limiter.memory_growing(500, 501, None).unwrap());
+        assert!(limiter.refused);
+        assert!(limiter.hold(0) && limiter.memory_growing(500, 800, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::format_err!("no memory")).unwrap();
+        assert!(limiter.table_growing(25, 62, None).unwrap());
+        assert!(!limiter.hold(5));
+    }
+
+    #[test]
+    fn tables_have_a_limit_of_their_own() {
+        let mut limiter = MemoryLimiter::new(1 << 30, None);
+        assert!(!limiter.table_growing(0, TABLE_ELEMENTS_MAX + 1, None).unwrap());
+        assert!(!limiter.refused, "that was not `memory`");
+        assert!(limiter.table_growing(0, TABLE_ELEMENTS_MAX, None).unwrap());
     }
 }

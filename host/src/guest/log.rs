@@ -2,26 +2,28 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
 
+use super::share::Share;
+use crate::limit::Limit;
 use crate::request_id::RequestId;
 
 /// The `tracing` target of everything guests write, for filters.
 const TARGET: &str = "guest";
 
-/// Log lines of one request, in bytes, each with 100 for what stands around it; beyond it lines are dropped.
-const REQUEST_BYTES_MAX: usize = 1024 * 1024;
-
 /// What every line costs beside its text: time, level, handler and request id.
-const LINE_BYTES: usize = 100;
+const LINE_BYTES: u64 = 100;
 
 /// Writes the lines of one guest while it handles one request.
 #[derive(Clone, Debug)]
 pub(super) struct GuestLog {
     pub(super) handler: Arc<str>,
+    share: Arc<Share>,
+    /// What may be written for each request, with [`LINE_BYTES`] for each line; the rest is left out.
+    bytes_max: u64,
     /// None where an instance has several requests at a time.
     request: Option<RequestId>,
     budget: Arc<Budget>,
@@ -30,36 +32,46 @@ pub(super) struct GuestLog {
 /// What may still be written for one request.
 #[derive(Debug)]
 struct Budget {
-    bytes: AtomicUsize,
+    bytes: AtomicU64,
     /// That the rest is dropped has been said.
     is_announced: AtomicBool,
 }
 
 impl GuestLog {
-    pub(super) fn new(handler: Arc<str>, request: Option<RequestId>) -> Self {
-        let bytes = AtomicUsize::new(REQUEST_BYTES_MAX);
-        let budget = Arc::new(Budget { bytes, is_announced: AtomicBool::new(false) });
-        Self { handler, request, budget }
+    /// The log of an instance, without a request.
+    pub(super) fn new(handler: Arc<str>, share: Arc<Share>, bytes_max: u64) -> Self {
+        let budget = Budget { bytes: AtomicU64::new(bytes_max), is_announced: AtomicBool::new(false) };
+        Self { handler, share, bytes_max, request: None, budget: Arc::new(budget) }
+    }
+
+    /// The same for a request, which has a budget of its own.
+    pub(super) fn of(&self, request: RequestId) -> Self {
+        let log = Self::new(Arc::clone(&self.handler), Arc::clone(&self.share), self.bytes_max);
+        Self { request: Some(request), ..log }
     }
 
     /// Another request has begun, in an instance that has several.
     pub(super) fn refill(&self) {
-        self.budget.bytes.store(REQUEST_BYTES_MAX, Ordering::Relaxed);
+        self.budget.bytes.store(self.bytes_max, Ordering::Relaxed);
         self.budget.is_announced.store(false, Ordering::Relaxed);
     }
 
     /// Whether the request may log so much more. The first line that does not fit is announced, the rest are dropped.
     fn is_within_budget(&self, bytes: usize) -> bool {
-        let take = |left: usize| left.checked_sub(bytes + LINE_BYTES);
+        let take = |left: u64| left.checked_sub(bytes as u64 + LINE_BYTES);
         if self.budget.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             return true;
         }
         if !self.budget.is_announced.swap(true, Ordering::Relaxed) {
             let (handler, request_id) = (&*self.handler, self.request.as_ref().map(RequestId::as_str));
+            self.share.hit(Limit::Log);
             tracing::warn!(
                 handler,
                 request_id,
-                "the guest has logged {REQUEST_BYTES_MAX} bytes; the rest is dropped"
+                reason = Limit::Log.name(),
+                "{}, {} bytes; the rest is left out",
+                Limit::Log.sentence(),
+                self.bytes_max
             );
         }
         false

@@ -13,7 +13,9 @@ use http::{Method, StatusCode};
 use self::fields::{is_trailer, normalise};
 use self::standard::{Hold, Wakers};
 use self::timeout::Prepared;
+use super::field_limits::FieldLimits;
 use crate::body::allows_no_body;
+use crate::limit::Limit;
 
 mod fields;
 mod standard;
@@ -71,6 +73,10 @@ struct Inner {
     owed: Option<u64>,
     /// Bytes the handler may still send.
     allowance: u64,
+    /// What each section of fields may have.
+    fields: FieldLimits,
+    /// A limit that was hit, whatever the guest makes of it: its fields were refused, or reading its request's body failed.
+    limit_hit: Option<Limit>,
     /// Why the response cannot be completed, when it cannot.
     broken: Option<Broken>,
     gone: bool,
@@ -81,14 +87,16 @@ struct Inner {
     /// A response that is complete before anything of it was taken is sent in one piece.
     gathers: bool,
     hold: Hold,
+    /// The guest runs in another thread now.
+    is_elsewhere: bool,
     wakers: Wakers,
 }
 
 /// Why a guest's response is broken off although the guest has not trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// It went beyond the handler's `response_body` limit.
-    Limit,
+    /// It went beyond a limit of the handler.
+    Limit(Limit),
     /// The guest asked for it.
     Aborted,
     /// It ended the body before it was complete.
@@ -114,12 +122,15 @@ impl Outbox {
             bodiless: false,
             owed: None,
             allowance: bytes_max,
+            fields: FieldLimits::none(),
+            limit_hit: None,
             broken: None,
             gone: false,
             prepared: None,
             completed: false,
             gathers: false,
             hold: Hold::default(),
+            is_elsewhere: false,
             wakers: Wakers::default(),
         }))
     }
@@ -140,25 +151,26 @@ impl Outbox {
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
+        inner.check_fields(&headers)?;
         let body = inner
             .check_whole(status, &mut headers, &body)
             .map(|keeps| if keeps { Bytes::new() } else { body });
         if body == Err(SendError::Limit) {
-            inner.broken = Some(Broken::Limit);
+            inner.broken = Some(Broken::Limit(Limit::ResponseBody));
         }
         let body = body?;
-        inner.broken.take_if(|broken| *broken == Broken::Limit); // an earlier, larger one was refused
+        inner.broken.take_if(|broken| matches!(broken, Broken::Limit(_))); // an earlier, larger one was refused
         inner.head = Some((status, headers));
         inner.whole = Some(body);
         inner.stage = Stage::Ended;
         Ok(())
     }
 
-    /// Refuses a body that is too large to be held; without another response, the client gets an error.
-    pub(super) fn refuse_body(&self) -> Result<(), SendError> {
+    /// Refuses a response that is too large to be held; without another one, the client gets an error.
+    pub(super) fn refuse(&self, limit: Limit) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
-        inner.broken = Some(Broken::Limit);
+        inner.broken = Some(Broken::Limit(limit));
         Err(SendError::Limit)
     }
 
@@ -166,11 +178,12 @@ impl Outbox {
     pub(super) fn start(&self, status: StatusCode, mut headers: HeaderMap) -> Result<(), SendError> {
         let mut inner = self.lock();
         inner.may_start()?;
+        inner.check_fields(&headers)?;
         inner.owed = normalise(&mut headers)?;
         if status == StatusCode::NO_CONTENT {
             headers.remove(header::CONTENT_LENGTH); // RFC 9110 section 8.6
         }
-        inner.broken.take_if(|broken| *broken == Broken::Limit); // a `respond` that was refused
+        inner.broken.take_if(|broken| matches!(broken, Broken::Limit(_))); // a `respond` that was refused
         inner.bodiless = allows_no_body(status);
         inner.head = Some((status, headers));
         inner.stage = Stage::Streaming;
@@ -178,8 +191,10 @@ impl Outbox {
     }
 
     /// Whether an interim response may be sent now.
-    pub(super) fn may_send_interim(&self) -> Result<(), SendError> {
-        self.lock().may_start()
+    pub(super) fn may_send_interim(&self, headers: &HeaderMap) -> Result<(), SendError> {
+        let inner = self.lock();
+        inner.may_start()?;
+        inner.fields.check(headers).map_err(|_| SendError::Limit)
     }
 
     /// Takes as much of `data` as there is room for, and says how much; pending when there is none.
@@ -190,13 +205,16 @@ impl Outbox {
         }
         if data.is_empty() {
             inner.released = true;
+            inner.wake_reader();
             return Poll::Ready(Ok(0));
         }
         let room = BUFFER_BYTES.saturating_sub(inner.buffer.len());
         if room == 0 {
             return Poll::Pending;
         }
-        Poll::Ready(inner.accept(&data[..data.len().min(room)]))
+        let accepted = inner.accept(&data[..data.len().min(room)]);
+        inner.wake_reader();
+        Poll::Ready(accepted)
     }
 
     /// Lets the head go, and is ready when everything written was taken.
@@ -209,6 +227,7 @@ impl Outbox {
             return Poll::Ready(Err(SendError::Gone));
         }
         inner.released = true;
+        inner.wake_reader();
         if inner.has_no_content() || inner.head.is_none() && inner.buffer.is_empty() {
             Poll::Ready(Ok(()))
         } else {
@@ -225,6 +244,11 @@ impl Outbox {
         if !trailers.keys().all(is_trailer) {
             return Err(SendError::Invalid);
         }
+        inner.check_fields(&trailers)?;
+        // Others were refused.
+        inner
+            .broken
+            .take_if(|broken| matches!(broken, Broken::Limit(limit) if *limit != Limit::ResponseBody));
         inner.stage = Stage::Ended;
         inner.trailers = Some(trailers);
         Ok(())
@@ -252,14 +276,15 @@ impl Outbox {
     /// The head of a streamed response, once it may leave.
     pub(super) fn take_released_head(&self) -> Option<(StatusCode, HeaderMap)> {
         let mut inner = self.lock();
-        let may_leave = (inner.released && !inner.hold.is_held()) || inner.returned;
+        let may_leave = (inner.released && !inner.hold.is_held() && !inner.is_elsewhere) || inner.returned;
         if may_leave { inner.head.take() } else { None }
     }
 
     /// Body bytes that wait, if any.
     pub(super) fn take_chunk(&self) -> Option<Bytes> {
         let mut inner = self.lock();
-        if inner.buffer.is_empty() {
+        let may_leave = !inner.is_elsewhere || inner.returned;
+        if inner.buffer.is_empty() || !may_leave {
             return None;
         }
         inner.wakers.wake_writer();
@@ -347,7 +372,7 @@ impl Inner {
         match self.stage {
             Stage::Open | Stage::Ended => Err(SendError::State),
             Stage::Streaming if self.gone => Err(SendError::Gone),
-            Stage::Streaming if self.broken == Some(Broken::Limit) => Err(SendError::Limit),
+            Stage::Streaming if matches!(self.broken, Some(Broken::Limit(_))) => Err(SendError::Limit),
             Stage::Streaming if self.bodiless => Err(SendError::NoBody),
             Stage::Streaming => Ok(()),
         }
@@ -356,7 +381,7 @@ impl Inner {
     fn accept(&mut self, data: &[u8]) -> Result<usize, SendError> {
         let fits = self.owed.unwrap_or(u64::MAX).min(data.len() as u64);
         if fits > self.allowance {
-            self.broken = Some(Broken::Limit);
+            self.broken = Some(Broken::Limit(Limit::ResponseBody));
             return Err(SendError::Limit);
         }
         if let Some(owed) = &mut self.owed {

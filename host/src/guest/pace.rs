@@ -6,33 +6,21 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::outbox::Outbox;
-
-/// Whether an epoch tick has interrupted a guest. Set inside its store, read by who polls it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Interrupted(Arc<AtomicBool>);
-
-impl Interrupted {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was, since this was last asked.
-    pub(super) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
+use super::pulse::Pulse;
 
 /// Runs a guest whose one response goes to `outbox`, and tells that whenever it stops.
-pub(super) async fn paced<F: Future>(interrupted: &Interrupted, outbox: &Outbox, work: F) -> F::Output {
+pub(super) async fn paced<F: Future>(pulse: &Pulse, outbox: &Outbox, work: F) -> F::Output {
     outbox.hold();
     let mut work = pin!(work);
     poll_fn(|cx| {
+        let seen = pulse.interruptions();
         let polled = work.as_mut().poll(cx);
-        outbox.stopped(interrupted.take());
+        // A guest that has ended may have failed, of which the connection has to know first.
+        if polled.is_pending() {
+            outbox.stopped(pulse.interruptions() != seen);
+        }
         polled
     })
     .await

@@ -1,6 +1,7 @@
 //! The body of a request: read piece by piece, never collected.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -8,7 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::Sleep;
 use wasmtime_wasi_http::Error as HttpError;
+
+use super::outbox::Outbox;
+use crate::limit::Limit;
+use crate::tempo::{Slow, Tempo, Wait};
 
 /// Why a request body could not be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub(super) enum ReadError {
     Broken,
     /// It is longer than the handler's limit.
     Limit,
+    /// The client sends it slower than the handler allows.
+    Slow,
 }
 
 /// What is left of a body on the network.
@@ -137,7 +145,58 @@ pub struct RequestBody {
     declared: Option<u64>,
     /// Bytes the handler may still receive.
     allowance: u64,
+    /// How slowly the client may send it.
+    clock: Option<ReadClock>,
     end: Option<Result<(), ReadError>>,
+}
+
+/// Runs while somebody waits for the client.
+#[derive(Debug)]
+struct ReadClock {
+    tempo: Tempo,
+    wait: Wait,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Where it is noted that time is up.
+    outbox: Arc<Outbox>,
+}
+
+impl ReadClock {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ReadError> {
+        let (until, slow) = self.wait.until(&self.tempo);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if timer.deadline() != until {
+            timer.as_mut().reset(until);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.outbox.note_limit(match slow {
+            Slow::Idle => Limit::RequestBodyIdle,
+            Slow::Rate => Limit::RequestBodyRate,
+        });
+        Poll::Ready(ReadError::Slow)
+    }
+}
+
+/// The next frame of a body on the network, or an error when its client takes too long to send it.
+fn poll_network(
+    body: &NetworkBody,
+    clock: &mut Option<ReadClock>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+    let polled = body.poll_frame(cx);
+    let Some(clock) = clock else { return polled };
+    match polled {
+        Poll::Pending => {
+            let error = ready!(clock.poll(cx));
+            // What comes of it now is of no use, nor is the connection behind it.
+            body.close();
+            Poll::Ready(Some(Err(error)))
+        }
+        Poll::Ready(frame) => {
+            let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+            clock.wait.went_on(data.map_or(0, Bytes::len));
+            Poll::Ready(frame)
+        }
+    }
 }
 
 impl RequestBody {
@@ -150,13 +209,29 @@ impl RequestBody {
             Leftover::Unknown | Leftover::Broken => None,
         };
         let (rest, end) = (Bytes::new(), None);
-        Self { from: From::Network(body), rest, trailers: None, declared, allowance: u64::MAX, end }
+        Self {
+            from: From::Network(body),
+            rest,
+            trailers: None,
+            declared,
+            allowance: u64::MAX,
+            clock: None,
+            end,
+        }
     }
 
     /// What a guest hands on to the next handler, of this length if it is known.
     pub(super) fn guest(body: UnsyncBoxBody<Bytes, HttpError>, declared: Option<u64>) -> Self {
         let (rest, end) = (Bytes::new(), None);
-        Self { from: From::Guest(body), rest, trailers: None, declared, allowance: u64::MAX, end }
+        Self {
+            from: From::Guest(body),
+            rest,
+            trailers: None,
+            declared,
+            allowance: u64::MAX,
+            clock: None,
+            end,
+        }
     }
 
     /// What is left here of a body that was handed on.
@@ -173,7 +248,7 @@ impl RequestBody {
     pub fn full(body: Bytes) -> Self {
         let declared = Some(body.len() as u64);
         let (rest, end) = (body, Some(Ok(())));
-        Self { from: From::Memory, rest, trailers: None, declared, allowance: u64::MAX, end }
+        Self { from: From::Memory, rest, trailers: None, declared, allowance: u64::MAX, clock: None, end }
     }
 
     /// Reading beyond `bytes` fails from now on.
@@ -181,6 +256,16 @@ impl RequestBody {
         self.allowance = bytes;
         if self.rest.len() as u64 > bytes {
             (self.rest, self.end) = (Bytes::new(), Some(Err(ReadError::Limit)));
+        }
+    }
+
+    /// Reading from a client that is slower than `tempo` fails from now on, which is noted in `outbox`.
+    pub(super) fn clock(&mut self, tempo: Tempo, outbox: &Arc<Outbox>) {
+        if let From::Network(_) = self.from
+            && self.declared != Some(0)
+        {
+            let (wait, timer, outbox) = (Wait::default(), None, Arc::clone(outbox));
+            self.clock = Some(ReadClock { tempo, wait, timer, outbox });
         }
     }
 
@@ -207,7 +292,7 @@ impl RequestBody {
             }
             let frame = match &mut self.from {
                 From::Memory | From::Elsewhere => None,
-                From::Network(body) => ready!(body.poll_frame(cx)),
+                From::Network(body) => ready!(poll_network(body, &mut self.clock, cx)),
                 From::Guest(body) => {
                     let frame = ready!(std::pin::Pin::new(body).poll_frame(cx));
                     frame.map(|frame| frame.map_err(|_| ReadError::Broken))
@@ -257,6 +342,7 @@ impl http_body::Body for RequestBody {
             Err(ReadError::Gone) => Some(Err(HttpError::ConnectionTerminated)),
             Err(ReadError::Broken) => Some(Err(HttpError::HttpProtocolError)),
             Err(ReadError::Limit) => Some(Err(HttpError::HttpRequestBodySize(None))),
+            Err(ReadError::Slow) => Some(Err(HttpError::ConnectionReadTimeout)),
         })
     }
 

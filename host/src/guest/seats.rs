@@ -99,6 +99,16 @@ impl Inner {
         }
     }
 
+    /// Counts a request among those at work; its number.
+    fn begin(&mut self, exchange: &Exchange, deadline: Instant, reply: oneshot::Sender<Outcome>) -> u64 {
+        let (id, outbox) = (exchange.request.id.clone(), Arc::clone(&exchange.outbox));
+        let peer = Arc::clone(&exchange.request.peer);
+        let number = self.begun;
+        self.begun += 1;
+        self.active.push(Active { number, deadline, id, outbox, peer, reply });
+        number
+    }
+
     /// Gives back the requests that were not begun.
     fn give_back(&mut self) {
         for job in self.queue.drain(..) {
@@ -154,11 +164,9 @@ impl Seats {
                 self.leave(&mut inner, deadline, &exchange.request.peer);
                 continue;
             }
-            let (id, outbox) = (exchange.request.id.clone(), Arc::clone(&exchange.outbox));
-            let peer = Arc::clone(&exchange.request.peer);
-            let number = inner.begun;
-            inner.begun += 1;
-            inner.active.push(Active { number, deadline, id, outbox, peer, reply });
+            // From now on it is its instance that computes.
+            exchange.pulse.has_started();
+            let number = inner.begin(&exchange, deadline, reply);
             taken = Some((number, exchange));
         }
         inner.waker = Some(cx.waker().clone());
@@ -166,6 +174,20 @@ impl Seats {
             inner.wake();
         }
         taken
+    }
+
+    /// Until when the request that it was made for has time.
+    pub(super) fn first_deadline(&self) -> Instant {
+        self.lock().queue.front().map_or_else(Instant::now, |job| job.deadline)
+    }
+
+    /// Counts all that wait among those at work, to be answered for in [`Self::end`]: on another instance they would fare
+    /// no better.
+    pub(super) fn take_all(&self) {
+        let mut inner = self.lock();
+        while let Some(Job { exchange, deadline, reply }) = inner.queue.pop_front() {
+            inner.begin(&exchange, deadline, reply);
+        }
     }
 
     /// Its task is about to run the guest.

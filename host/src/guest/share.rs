@@ -2,25 +2,85 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::breaker::Breaker;
+use super::queue::Queue;
 use crate::limit::Limit;
 
+/// Requests that averages are made of, about.
+const LATEST: u64 = 16;
+
+/// The whole of which `Share::long` is a part.
+const ALL: u32 = 1 << 16;
+
 /// One handler's part.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Share {
+    name: Arc<str>,
+    /// Its requests at work, and those that wait.
+    pub(super) queue: Queue,
+    pub(super) breaker: Breaker,
+    /// Memory of its instances, in bytes.
+    memory_bytes: AtomicU64,
+    /// Its deployments that are in use.
+    deployments: AtomicU32,
     /// How often each limit was hit, in the order of [`Limit::ALL`].
     hits: [AtomicU64; Limit::ALL.len()],
     /// Requests whose client went away.
     disconnects: AtomicU64,
-    /// Guests that compute for longer than their first ticks, at the moment.
-    computing: AtomicU32,
     /// Time that a request computes, in nanoseconds, averaged over the latest.
     typical_cpu_ns: AtomicU64,
+    /// How many of the latest requests have computed for long, of [`ALL`].
+    long: AtomicU32,
 }
 
 impl Share {
+    pub(super) fn new(name: Arc<str>, cores: u32) -> Self {
+        Self {
+            name,
+            queue: Queue::new(cores),
+            breaker: Breaker::default(),
+            memory_bytes: AtomicU64::new(0),
+            deployments: AtomicU32::new(0),
+            hits: Default::default(),
+            disconnects: AtomicU64::new(0),
+            typical_cpu_ns: AtomicU64::new(0),
+            long: AtomicU32::new(0),
+        }
+    }
+
+    /// The handler's name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Requests that wait, for their turn or for an instance.
+    #[must_use]
+    pub fn waiting(&self) -> u32 {
+        self.queue.waiting()
+    }
+
+    /// Requests at work.
+    #[must_use]
+    pub fn running(&self) -> u32 {
+        self.queue.running()
+    }
+
+    /// Memory of its instances, in bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Counts a request that has hit a limit.
     pub(crate) fn hit(&self, limit: Limit) {
         self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
@@ -43,26 +103,28 @@ impl Share {
         self.disconnects.load(Ordering::Relaxed)
     }
 
-    /// Guests that compute for longer than their first ticks.
-    pub(super) fn computing(&self) -> u32 {
-        self.computing.load(Ordering::Relaxed)
-    }
-
     pub(super) fn begin_computing(&self) {
-        self.computing.fetch_add(1, Ordering::Relaxed);
+        self.queue.begin_computing();
     }
 
     pub(super) fn end_computing(&self) {
-        self.computing.fetch_sub(1, Ordering::Relaxed);
+        self.queue.end_computing();
     }
 
-    /// Takes note of what a request has computed.
-    pub(super) fn note_cpu(&self, cpu: Duration) {
-        const WEIGHT: u64 = 16;
-        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX / WEIGHT);
-        let before = self.typical_cpu_ns.load(Ordering::Relaxed);
+    /// Takes note of what a request has computed, and whether that was for long.
+    pub(super) fn note_cpu(&self, cpu: Duration, is_long: bool) {
         // Two at a time may lose one of them, which does no harm to an average.
-        self.typical_cpu_ns.store(before - before / WEIGHT + cpu / WEIGHT, Ordering::Relaxed);
+        let cpu = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX) / LATEST;
+        let typical = self.typical_cpu_ns.load(Ordering::Relaxed);
+        self.typical_cpu_ns.store(typical - typical / LATEST + cpu, Ordering::Relaxed);
+        let long = self.long.load(Ordering::Relaxed);
+        let more = if is_long { ALL / LATEST as u32 } else { 0 };
+        self.long.store(long - long / LATEST as u32 + more, Ordering::Relaxed);
+    }
+
+    /// Whether most of the latest requests have computed for long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.long.load(Ordering::Relaxed) > ALL / 2
     }
 
     /// What a request computes, averaged over the latest.
@@ -72,20 +134,74 @@ impl Share {
 }
 
 /// The shares of all handlers. A name keeps its share for as long as the process lives.
-#[derive(Debug, Default)]
-pub struct Ledger(Mutex<BTreeMap<Arc<str>, Arc<Share>>>);
+#[derive(Debug)]
+pub struct Ledger {
+    shares: Mutex<BTreeMap<Arc<str>, Arc<Share>>>,
+    /// Names with a deployment.
+    in_use: AtomicU32,
+    cores: u32,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        Self { shares: Mutex::default(), in_use: AtomicU32::new(0), cores }
+    }
+}
 
 impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Share>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The share of the handler of this name.
     pub(super) fn share(&self, name: &Arc<str>) -> Arc<Share> {
-        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shares.entry(Arc::clone(name)).or_default())
+        let new = || Arc::new(Share::new(Arc::clone(name), self.cores));
+        Arc::clone(self.lock().entry(Arc::clone(name)).or_insert_with(new))
     }
 
     /// All of them, by name.
     #[must_use]
     pub fn shares(&self) -> Vec<(Arc<str>, Arc<Share>)> {
-        let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.iter().map(|(name, share)| (Arc::clone(name), Arc::clone(share))).collect()
+        self.lock().iter().map(|(name, share)| (Arc::clone(name), Arc::clone(share))).collect()
+    }
+
+    /// Handlers that are deployed, between which everything is shared.
+    pub(super) fn handlers_in_use(&self) -> u32 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// There is one more deployment of this handler.
+    pub(super) fn enlist(&self, share: &Share) {
+        if share.deployments.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.in_use.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// And one less.
+    pub(super) fn strike(&self, share: &Share) {
+        if share.deployments.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.in_use.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_is_slow_when_most_requests_are() {
+        let share = Share::new("slow".into(), 2);
+        let note = |count: u32, cpu: Duration, is_long| (0..count).for_each(|_| share.note_cpu(cpu, is_long));
+        note(4, Duration::from_secs(10), true);
+        assert!(!share.is_slow(), "a few that are very long say little about the others");
+        note(100, Duration::from_millis(5), true);
+        assert!(share.is_slow());
+        let typical = share.typical_cpu().as_micros();
+        assert!((4_900..10_000).contains(&typical), "{typical} µs");
+        note(100, Duration::from_micros(20), false);
+        assert!(!share.is_slow());
+        assert!(share.typical_cpu() < Duration::from_millis(1));
     }
 }

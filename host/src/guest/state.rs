@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing::Level;
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -11,22 +11,18 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::budget::{Account, Budget};
 use super::capability::{Capabilities, Hooks};
 use super::exchange::Exchange;
+use super::held;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
 use super::next::{Next, Origin};
-use super::pace::Interrupted;
+use super::pulse::Pulse;
+use super::share::Share;
 use super::stdio::LineStream;
 use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
-
-/// Handles (streams, bodies, sets of fields) that one component instance may hold at a time; beyond it host calls that
-/// would make another one trap. Each may hold 128 KiB of the host's memory, which the handler's `memory` does not count.
-const HANDLES_MAX: usize = 10_000;
-
-/// The same for guests that have folders, each of whose handles may be an open file of this process. Also of core modules.
-const FILES_MAX: usize = 1_000;
 
 /// What all instances of one handler have in common.
 #[derive(Clone, Debug)]
@@ -37,6 +33,16 @@ pub(super) struct Common {
     /// Folders that may be read, by the names the guest has for them.
     pub(super) folders: Arc<[(String, PathBuf)]>,
     pub(super) memory_bytes_max: u64,
+    /// Where that is taken from.
+    pub(super) budget: Option<Arc<Budget>>,
+    /// What a component's set of fields may take, in bytes.
+    pub(super) field_bytes_max: usize,
+    /// Streams, bodies, files and the like that an instance may hold at a time.
+    pub(super) handles_max: u32,
+    /// What may be logged for a request, in bytes.
+    pub(super) log_bytes_max: u64,
+    /// What the handler uses of the host.
+    pub(super) share: Arc<Share>,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
@@ -49,12 +55,13 @@ pub(super) struct Core {
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
     pub(super) env: Arc<[(String, String)]>,
+    handles_max: usize,
     folders: Arc<[(String, PathBuf)]>,
     /// The handler behind this one, and what a request keeps on the way to it.
     pub(super) next: Option<Arc<dyn Next>>,
     pub(super) origin: Option<Origin>,
-    /// Set at every epoch tick, for those who want to know that the guest computes.
-    pub(super) interrupted: Option<Interrupted>,
+    /// Told at every epoch tick.
+    pub(super) pulse: Arc<Pulse>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -79,6 +86,8 @@ pub(super) struct ComponentState {
     pub(super) origins: Vec<(GuestTaskId, Origin)>,
     /// Body bytes that wait for their response to be set (0.2).
     pub(super) early_bytes: Arc<AtomicUsize>,
+    /// What the fields of responses take that were made and not set (0.2), in bytes.
+    pub(super) response_bytes: Arc<AtomicUsize>,
     http: WasiHttpCtx,
     /// Made at the first WASI call.
     wasi: Option<WasiCtx>,
@@ -87,17 +96,30 @@ pub(super) struct ComponentState {
 /// State of either kind.
 pub(super) trait State: Send + 'static {
     fn core(&mut self) -> &mut Core;
+
+    /// What the host holds for the instance at the moment, in bytes.
+    fn held_bytes(&mut self) -> usize;
 }
 
 impl State for ModuleState {
     fn core(&mut self) -> &mut Core {
         &mut self.core
     }
+
+    /// Nothing of which it can have more than one, or more than 64 KiB.
+    fn held_bytes(&mut self) -> usize {
+        0
+    }
 }
 
 impl State for ComponentState {
     fn core(&mut self) -> &mut Core {
         &mut self.core
+    }
+
+    fn held_bytes(&mut self) -> usize {
+        let counted = [&self.early_bytes, &self.response_bytes].map(|bytes| bytes.load(Ordering::Relaxed));
+        held::bytes(&mut self.table) + counted.iter().sum::<usize>()
     }
 }
 
@@ -109,9 +131,13 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
     store.epoch_deadline_callback(|mut store| {
-        if let Some(interrupted) = &store.data_mut().core().interrupted {
-            interrupted.set();
+        let held = store.data_mut().held_bytes() as u64;
+        if !store.data_mut().core().limiter.hold(held) {
+            wasmtime::bail!(
+                "the host holds {held} bytes for the instance, which is too much for its `memory`"
+            );
         }
+        store.data_mut().core().pulse.interrupt()?;
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
@@ -121,25 +147,30 @@ impl Core {
     fn new(common: &Common) -> Self {
         Self {
             exchange: None,
-            limiter: MemoryLimiter::new(common.memory_bytes_max),
-            log: GuestLog::new(Arc::clone(&common.handler), None),
+            limiter: MemoryLimiter::new(
+                common.memory_bytes_max,
+                common.budget.as_ref().map(|budget| Account::new(budget, &common.share)),
+            ),
+            log: GuestLog::new(Arc::clone(&common.handler), Arc::clone(&common.share), common.log_bytes_max),
             env: Arc::clone(&common.env),
+            handles_max: common.handles_max as usize,
             folders: Arc::clone(&common.folders),
             next: common.next.clone(),
             origin: None,
-            interrupted: None,
+            pulse: Arc::default(),
             stdio: None,
         }
     }
 
     /// Hands the instance its next request. What the guest prints from now on is said with that request's id.
     fn begin(&mut self, exchange: Exchange) {
-        self.log = GuestLog::new(Arc::clone(&self.log.handler), Some(exchange.request.id.clone()));
+        self.log = self.log.of(exchange.request.id.clone());
         for stream in self.stdio.iter().flatten() {
             stream.switch(&self.log);
         }
-        self.limiter.refused = false;
+        self.limiter.begin();
         self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
+        self.pulse = Arc::clone(&exchange.pulse);
         self.exchange = Some(exchange);
     }
 
@@ -173,8 +204,19 @@ impl ModuleState {
     /// State for looking at types only.
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
-        let (handler, env, folders) = ("".into(), Arc::new([]), Arc::new([]));
-        Self::new(&Common { handler, env, folders, memory_bytes_max: 0, capabilities, next: None })
+        Self::new(&Common {
+            handler: "".into(),
+            env: Arc::new([]),
+            folders: Arc::new([]),
+            memory_bytes_max: 0,
+            budget: None,
+            field_bytes_max: 0,
+            handles_max: 0,
+            log_bytes_max: 0,
+            share: Arc::new(Share::new("".into(), 1)),
+            capabilities,
+            next: None,
+        })
     }
 
     pub(super) fn begin(&mut self, exchange: Exchange) {
@@ -186,7 +228,7 @@ impl ModuleState {
         let Self { core, wasi, .. } = self;
         wasi.get_or_insert_with(|| {
             let mut wasi = core.wasi().allow_tcp(false).allow_udp(false).build_p1();
-            wasi.ctx().table.set_max_capacity(FILES_MAX);
+            wasi.ctx().table.set_max_capacity(core.handles_max);
             wasi
         })
     }
@@ -196,7 +238,9 @@ impl ComponentState {
     pub(super) fn new(common: &Common) -> Self {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(if common.folders.is_empty() { HANDLES_MAX } else { FILES_MAX });
+        table.set_max_capacity(core.handles_max);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(common.field_bytes_max);
         Self {
             hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
             core,
@@ -204,7 +248,8 @@ impl ComponentState {
             fault: None,
             origins: Vec::new(),
             early_bytes: Arc::default(),
-            http: WasiHttpCtx::new(),
+            response_bytes: Arc::default(),
+            http,
             wasi: None,
         }
     }

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use wasmtime::Engine;
-
 use super::abi::Abi;
-use super::artifact::{Artifact, LoadError, binary, read};
+use super::artifact::{Artifact, LoadError, binary, is_precompiled, read};
 use super::cache::{CodeCache, Compiled};
 use super::engine::GuestEngine;
 use super::imports;
@@ -18,12 +16,12 @@ impl Artifact {
     /// # Errors
     /// When the file cannot be read or is not WebAssembly.
     pub fn inspect(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Inspection, LoadError> {
-        let bytes = read(path)?;
-        if Engine::detect_precompiled(&bytes).is_some() {
+        if is_precompiled(path)? {
             return Err(LoadError::one(
                 "it is compiled code; inspect the `.wasm` it was made from".to_owned(),
             ));
         }
+        let bytes = read(path)?;
         let wasm = binary(&bytes)?;
         let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
         // A component that is no handler is worth a look at its imports.

@@ -22,6 +22,7 @@ use super::head::{self, Framing};
 use super::link::{Expected, Link};
 use super::outbound::Outbound;
 use super::refusal::Refusal;
+use super::sentry::{Descriptor, Sentry, Sign};
 
 /// What is read of a head at a time, and of a body. An idle connection holds neither.
 const HEAD_READ_BYTES: usize = 4096;
@@ -69,6 +70,10 @@ pub(super) struct Gate<S> {
     lingers: bool,
     timer: Timer,
     outbound: Outbound,
+    /// Watches the client where no read does.
+    sentry: Sentry,
+    /// hyper has asked for more since the client was last looked at.
+    is_read: bool,
     refusal: Option<Refusal>,
 }
 
@@ -95,6 +100,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             has_ended: false,
             lingers: false,
             timer: Timer::default(),
+            sentry: Sentry::default(),
+            is_read: false,
             refusal: None,
         }
     }
@@ -113,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     // --- hyper's side
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        self.is_read = true;
         let read = ready!(self.poll_pass(cx, to));
         if let Err(error) = &read {
             // Nobody knows where the next request would begin.
@@ -145,6 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 // hyper asks for more than this request: its response is out.
                 Place::Length(0) => {
                     self.place = Place::Head;
+                    self.sentry = Sentry::default();
                     self.arrival.await_next();
                 }
                 Place::Length(left) => {
@@ -192,17 +201,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 
     // --- the driver's side
-
-    /// Reads ahead while a response is awaited: ready with the error when the connection has broken off. A client that
-    /// has only ended its own side is noted; it still gets its response.
-    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        while matches!(self.place, Place::Length(0)) && !self.has_ended && self.received.len() < WATCH_BYTES {
-            if let Err(error) = ready!(self.poll_fill(cx, WATCH_BYTES, None)) {
-                return Poll::Ready(error);
-            }
-        }
-        Poll::Pending
-    }
 
     /// Closes the connection so that the client gets all that was written, and the refusal if there is one.
     pub(super) async fn close(mut self) {
@@ -306,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 let read_deadline = self.clocks.read.map(|limit| begun + limit);
                 let write_deadline = self.clocks.write.map(|limit| Instant::now() + limit);
                 self.link.begin(expected, read_deadline, write_deadline);
+                self.outbound.begin();
                 self.place = Place::Forward(head.bytes, head.framing);
             }
         }
@@ -320,6 +319,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         self.lingers = refusal.is_some();
         self.refusal = refusal;
         self.place = Place::Ended;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Descriptor> Gate<S> {
+    /// Looks after the client while a response is awaited: ready with the error when it has gone. One that has only
+    /// ended its own side still gets its response.
+    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if matches!(self.place, Place::Head | Place::Forward(..)) {
+            return Poll::Pending;
+        }
+        // With the request read to its end, what comes is little, and can be read ahead.
+        while matches!(self.place, Place::Length(0)) && !self.has_ended && self.received.len() < WATCH_BYTES {
+            match self.poll_fill(cx, WATCH_BYTES, None) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if std::mem::take(&mut self.is_read) && !self.has_ended {
+            self.sentry.rest();
+            return Poll::Pending;
+        }
+        let sign = self.sentry.poll(cx, &self.stream, self.has_ended);
+        if self.sentry.has_seen_end() {
+            self.link.set_stopped_sending();
+        }
+        match ready!(sign) {
+            Sign::Gone => Poll::Ready(io::Error::new(io::ErrorKind::ConnectionReset, "the client has gone")),
+            Sign::Silent => {
+                if self.outbound.probe() {
+                    // hyper flushes whenever it is polled, and that is what sends it.
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
+        }
     }
 }
 

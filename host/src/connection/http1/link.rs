@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::head::Restored;
-use crate::guest::ClientLink;
+use crate::guest::{ClientLink, Take};
+use crate::tempo::{Slow, Tempo};
 
 /// Interim responses that wait for the connection; beyond it further ones are left out.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
@@ -42,10 +43,27 @@ struct State {
     read_deadline: Option<Instant>,
     /// Somebody waits for the next flush.
     flush: Flush,
+    awaited: Awaited,
+    /// How slowly the client may take the response, if its handler says so.
+    take: Option<Take>,
+    /// The client was slower.
+    is_too_slow: bool,
     has_stopped_sending: bool,
     takes_interim: bool,
     is_closing: bool,
     expects_continue: bool,
+}
+
+/// What the client is to get next, as far as it is known before it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Nobody knows.
+    #[default]
+    Nothing,
+    /// The head of a response.
+    Head,
+    /// A chunk of its body, or the last one.
+    Chunk,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +90,22 @@ impl Link {
     /// Whether interim responses may be sent: not to HTTP/1.0 clients (RFC 9110 section 15.2).
     pub(super) fn set_takes_interim(&self, takes: bool) {
         self.lock().takes_interim = takes;
+    }
+
+    /// The head of the response goes to hyper.
+    pub(super) fn answered(&self, awaited: Awaited, take: Option<Take>) {
+        let mut state = self.lock();
+        (state.awaited, state.take) = (awaited, take);
+    }
+
+    /// Whether the response was broken off because of its client.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.lock().is_too_slow
+    }
+
+    /// Its body has come to its end.
+    pub(super) fn ended(&self) {
+        self.lock().awaited = Awaited::Nothing;
     }
 
     /// Whether the next response is to be the last.
@@ -112,8 +146,13 @@ impl Link {
     ) {
         let mut state = self.lock();
         state.expects_continue = expected.expects_continue;
+        (state.awaited, state.take) = (Awaited::Head, None);
         (state.expected, state.read_deadline, state.write_deadline) =
             (expected, read_deadline, write_deadline);
+    }
+
+    pub(super) fn awaited(&self) -> Awaited {
+        self.lock().awaited
     }
 
     pub(super) fn take_interim(&self) -> BytesMut {
@@ -134,6 +173,20 @@ impl Link {
 
     pub(super) fn write_deadline(&self) -> Option<Instant> {
         self.lock().write_deadline
+    }
+
+    /// What is demanded of the client.
+    pub(super) fn tempo(&self) -> Option<Tempo> {
+        self.lock().take.as_ref().map(Take::tempo)
+    }
+
+    /// The client is slower than its response's handler allows.
+    pub(super) fn set_too_slow(&self, slow: Slow) {
+        let mut state = self.lock();
+        state.is_too_slow = true;
+        if let Some(take) = &state.take {
+            take.hit(slow);
+        }
     }
 
     pub(super) fn flushed(&self) {

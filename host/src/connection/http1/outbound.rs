@@ -11,8 +11,15 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use super::clock::{Timer, timed_out};
-use super::link::Link;
+use super::link::{Awaited, Link};
 use crate::activity::{Activity, Busy};
+use crate::tempo::{Slow, Wait, after};
+
+/// What every response, final or interim, begins with.
+const HEAD_AHEAD: &[u8] = b"HTTP/1.";
+
+/// What every chunk may begin with, the last one too (RFC 9112 section 7.1: `1*HEXDIG`, `1*("0")`).
+const CHUNK_AHEAD: &[u8] = b"0";
 
 /// How hyper ends a chunked body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -26,11 +33,15 @@ pub(super) struct Outbound {
     ours: BytesMut,
     /// hyper's end of a chunked body, kept back until trailers are put into it.
     held: BytesMut,
+    /// Bytes of the next head that the client has already.
+    ahead: usize,
     /// hyper has nothing that it has not written.
     is_flushed: bool,
     activity: Arc<Activity>,
     /// Since when the client takes nothing. It has not got all of its response, so the connection is busy.
     stalled: Option<(Instant, Busy)>,
+    /// What it has taken of this response, and how slowly.
+    wait: Wait,
     timer: Timer,
     /// The next head waits for the flush.
     is_awaited: bool,
@@ -43,12 +54,19 @@ impl Outbound {
             stall,
             ours: BytesMut::new(),
             held: BytesMut::new(),
+            ahead: 0,
             is_flushed: true,
             activity,
             stalled: None,
+            wait: Wait::default(),
             timer: Timer::default(),
             is_awaited: false,
         }
+    }
+
+    /// Another response begins.
+    pub(super) fn begin(&mut self) {
+        self.wait = Wait::default();
     }
 
     pub(super) fn poll_write<S: AsyncWrite + Unpin>(
@@ -59,6 +77,11 @@ impl Outbound {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_ours(stream, cx))?;
         self.is_flushed = false;
+        if self.ahead > 0 {
+            let count = bufs.iter().find(|buf| !buf.is_empty()).map_or(0, |buf| buf.len().min(self.ahead));
+            self.ahead -= count;
+            return Poll::Ready(Ok(count));
+        }
         if self.link.has_trailers() {
             // At most what hyper had buffered when the body ended.
             bufs.iter().for_each(|buf| self.held.extend_from_slice(buf));
@@ -84,13 +107,32 @@ impl Outbound {
         ready!(self.poll_ours(stream, cx))?;
         // TLS keeps what the client does not take, and says so here only.
         let flushed = Pin::new(stream).poll_flush(cx);
-        ready!(self.poll_clocked(cx, flushed))?;
+        ready!(self.poll_clocked(cx, flushed, |()| 0))?;
         self.is_flushed = true;
         self.link.flushed();
         if std::mem::take(&mut self.is_awaited) {
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Sends the beginning of what will be sent anyway, so that a client that has gone says so: its kernel answers with a
+    /// reset. Who waits for its response gets it byte for byte as it would have been, or with a zero in front of the size
+    /// of a chunk. Says whether there is anything that can be sent: not in the middle of a body of a known length.
+    pub(super) fn probe(&mut self) -> bool {
+        if !self.is_flushed || !self.ours.is_empty() || self.link.has_trailers() {
+            // Something is on its way, and does as well.
+            return false;
+        }
+        match self.link.awaited() {
+            Awaited::Head => {
+                self.ours.extend_from_slice(HEAD_AHEAD);
+                self.ahead = HEAD_AHEAD.len();
+            }
+            Awaited::Chunk => self.ours.extend_from_slice(CHUNK_AHEAD),
+            Awaited::Nothing => return false,
+        }
+        true
     }
 
     /// Ready when the response before is written. The waker of a pending poll is woken by the flush, which happens in
@@ -110,6 +152,9 @@ impl Outbound {
         loop {
             if self.ours.is_empty() && self.is_flushed {
                 self.ours = self.link.take_interim();
+                let count = self.ahead.min(self.ours.len());
+                self.ours.advance(count);
+                self.ahead -= count;
             }
             if self.ours.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -133,29 +178,57 @@ impl Outbound {
             return Poll::Ready(Err(late("write_timeout")));
         }
         let written = write(Pin::new(stream), cx);
-        self.poll_clocked(cx, written)
+        self.poll_clocked(cx, written, |&count| count)
     }
 
-    /// Passes on what became of a write or a flush, or `TimedOut` when a clock has run out over it.
-    fn poll_clocked<T>(&mut self, cx: &mut Context<'_>, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if done.is_ready() {
+    /// Passes on what became of a write or a flush, which has moved so many bytes, or `TimedOut` when a clock has run out
+    /// over it.
+    fn poll_clocked<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+        count: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(done) = done {
             self.stalled = None;
-            return done;
+            self.wait.went_on(done.as_ref().map_or(0, count));
+            return Poll::Ready(done);
         }
         let (since, _) = self.stalled.get_or_insert_with(|| (Instant::now(), self.activity.begin()));
-        let stalled = *since + self.stall;
-        let (deadline, reason) = match self.link.write_deadline() {
-            Some(deadline) if deadline < stalled => (deadline, "write_timeout"),
-            _ => (stalled, "stall_timeout"),
+        let stalled = after(*since, self.stall);
+        let (mut deadline, mut reason) = match self.link.write_deadline() {
+            Some(deadline) if deadline < stalled => (deadline, Reason::Clock("write_timeout")),
+            _ => (stalled, Reason::Clock("stall_timeout")),
         };
+        if let Some((until, slow)) = self.link.tempo().map(|tempo| self.wait.until(&tempo))
+            && until <= deadline
+        {
+            (deadline, reason) = (until, Reason::Handler(slow));
+        }
         ready!(self.timer.poll(cx, Some(deadline)));
-        Poll::Ready(Err(late(reason)))
+        Poll::Ready(Err(match reason {
+            Reason::Clock(reason) => late(reason),
+            Reason::Handler(slow) => {
+                self.link.set_too_slow(slow);
+                timed_out(TOO_SLOW)
+            }
+        }))
     }
 }
 
+/// Why a client has no more time.
+enum Reason {
+    /// A clock of the server.
+    Clock(&'static str),
+    /// A limit of the handler.
+    Handler(Slow),
+}
+
+const TOO_SLOW: &str = "the client took too long to take its response";
+
 fn late(reason: &'static str) -> io::Error {
     tracing::debug!(reason, "connection closed");
-    timed_out("the client took too long to take its response")
+    timed_out(TOO_SLOW)
 }
 
 #[cfg(test)]

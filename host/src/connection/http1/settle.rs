@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
-use super::link::Link;
+use super::link::{Awaited, Link};
 use crate::body::allows_no_body;
 use crate::error::Error;
 use crate::guest::{Leftover, NetworkBody};
@@ -59,6 +59,8 @@ pub(super) async fn settle(
     name_unknown_status(&mut response);
     let is_chunked = facts.version == Version::HTTP_11 && !length_is_known && !is_bodiless;
     let leftover = (!closes).then_some(request_body);
+    let awaited = if is_chunked { Awaited::Chunk } else { Awaited::Nothing };
+    link.answered(awaited, response.body().take());
     response.map(|body| SettledBody { body, link, is_chunked, leftover, failure: None })
 }
 
@@ -121,7 +123,10 @@ impl http_body::Body for SettledBody {
         let this = &mut *self;
         if this.failure.is_none() {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Err(error)) => this.failure = Some(error),
+                Some(Err(error)) => {
+                    this.link.ended();
+                    this.failure = Some(error);
+                }
                 Some(Ok(frame)) if frame.is_trailers() => {
                     // hyper sends trailers only to clients that ask for them, and only declared ones; net/http always.
                     if let (true, Some(trailers)) = (this.is_chunked, frame.trailers_ref()) {
@@ -148,6 +153,10 @@ impl http_body::Body for SettledBody {
 impl Drop for SettledBody {
     /// The response is out, or has broken off: what the handler has not read of its request is in the next one's way.
     fn drop(&mut self) {
+        self.link.ended();
+        if self.link.is_too_slow() {
+            self.body.break_off();
+        }
         let Some(body) = self.leftover.take() else { return };
         if matches!(body.leftover(), Leftover::Declared(_) | Leftover::Unknown)
             && let Ok(runtime) = tokio::runtime::Handle::try_current()

@@ -15,7 +15,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{IncomingRequest, Scheme};
 use self::response::ResponseOutparam;
 use super::super::components::Linked;
 use super::super::exchange::Exchange;
-use super::super::pace::{Interrupted, paced};
+use super::super::pace::paced;
 use super::super::state::{Common, ComponentState};
 use super::Stop;
 use crate::error::{Error, Kind};
@@ -50,14 +50,12 @@ pub(in super::super) struct Instance {
     linked: Arc<Linked>,
     pub(super) store: Store<ComponentState>,
     handle: Option<Handle>,
-    interrupted: Interrupted,
     has_exited: bool,
 }
 
 impl Instance {
     pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
-        let (store, interrupted) = linked.store(common);
-        Self { linked: Arc::clone(linked), store, handle: None, interrupted, has_exited: false }
+        Self { linked: Arc::clone(linked), store: linked.store(common), handle: None, has_exited: false }
     }
 
     pub(super) fn may_serve_again(&self) -> bool {
@@ -68,8 +66,8 @@ impl Instance {
         let exchange = self.store.data_mut().core.exchange.take();
         let Some(exchange) = exchange else { return Err(Error::from(Kind::Internal).into()) };
         let outbox = Arc::clone(&exchange.outbox);
-        let interrupted = self.interrupted.clone();
-        match paced(&interrupted, &outbox, self.call(exchange)).await {
+        let pulse = Arc::clone(&exchange.pulse);
+        match paced(&pulse, &outbox, self.call(exchange)).await {
             Ok(()) => {}
             // Runtimes that end a handler by ending the program.
             Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {

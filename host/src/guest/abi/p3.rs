@@ -12,7 +12,7 @@ use wasmtime_wasi_http::p3::{Request, Response};
 use self::answer::answer;
 use self::settled::settled;
 use super::super::components::Linked;
-use super::super::pace::{Interrupted, paced};
+use super::super::pace::paced;
 use super::super::state::{Common, ComponentState, Core};
 use super::Stop;
 use crate::error::{Error, Kind};
@@ -55,13 +55,11 @@ pub(in super::super) struct Instance {
     linked: Arc<Linked>,
     pub(super) store: Store<ComponentState>,
     handle: Option<Handle>,
-    interrupted: Interrupted,
 }
 
 impl Instance {
     pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
-        let (store, interrupted) = linked.store(common);
-        Self { linked: Arc::clone(linked), store, handle: None, interrupted }
+        Self { linked: Arc::clone(linked), store: linked.store(common), handle: None }
     }
 
     /// What of the guest is called; instantiates it the first time.
@@ -83,13 +81,13 @@ impl Instance {
         let _peer = Arc::clone(&exchange.request.peer);
         let handle = self.start().await?;
         let outbox = Arc::clone(&exchange.outbox);
-        let Self { store, interrupted, .. } = self;
+        let (store, pulse) = (&mut self.store, Arc::clone(&exchange.pulse));
         let work = store.run_concurrent(async |accessor| {
             answer(accessor, handle, exchange, None).await?;
             // What the guest still does after its response belongs to this request.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
         });
-        paced(interrupted, &outbox, settled(interrupted, work)).await?
+        paced(&pulse, &outbox, settled(&pulse, work)).await?
     }
 }

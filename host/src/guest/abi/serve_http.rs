@@ -17,9 +17,10 @@ use wasmux_abi::{Errno, FIELD_BLOCK_BYTES_MAX, FIELD_COUNT_MAX, HTTP_MODULE, LOG
 use super::super::exchange::Exchange;
 use super::super::log;
 use super::super::memory::{self, Region};
-use super::super::outbox::SendError;
+use super::super::outbox::{Outbox, SendError};
 use super::super::request_body::ReadError;
 use super::super::state::ModuleState;
+use crate::limit::Limit;
 
 mod head;
 mod instance;
@@ -89,7 +90,7 @@ async fn request_read(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -
             Ok(chunk.len() as i32)
         }
         Err(ReadError::Gone) => Ok(Errno::Gone.code()),
-        Err(ReadError::Broken) => Ok(Errno::Broken.code()),
+        Err(ReadError::Broken | ReadError::Slow) => Ok(Errno::Broken.code()),
         Err(ReadError::Limit) => Ok(Errno::Limit.code()),
     }
 }
@@ -116,9 +117,9 @@ fn respond(
     let body = Region::new("respond", body, body_len).within(data)?;
     let outbox = &exchange(state)?.outbox;
     Ok(code(final_status(status).and_then(|status| {
-        let fields = fields?;
+        let fields = checked(outbox, fields, len)?;
         if body.len() > RESPOND_BYTES_MAX {
-            return outbox.refuse_body().map_err(errno);
+            return outbox.refuse(Limit::ResponseBody).map_err(errno);
         }
         // The copy is what lets the instance go before the response is written.
         outbox.respond(status, fields, Bytes::copy_from_slice(body)).map_err(errno)
@@ -161,7 +162,7 @@ fn response_interim(mut caller: Caller<'_, ModuleState>, status: u32, ptr: u32, 
     let valid = if status_ok { fields } else { Err(Errno::Invalid) };
     let exchange = exchange(state)?;
     Ok(code(valid.and_then(|fields| {
-        exchange.outbox.may_send_interim().map_err(errno)?;
+        exchange.outbox.may_send_interim(&fields).map_err(errno)?;
         if let (Some(link), Ok(status)) = (&exchange.request.peer.link, StatusCode::try_from(status as u16)) {
             link.send_interim(status, &fields);
         }
@@ -173,7 +174,10 @@ fn response_start(mut caller: Caller<'_, ModuleState>, status: u32, ptr: u32, le
     let (data, state) = memory::split(&mut caller)?;
     let fields = parse_fields("response_start", Region::new("response_start", ptr, len).within(data)?)?;
     let outbox = &exchange(state)?.outbox;
-    Ok(code(final_status(status).and_then(|status| outbox.start(status, fields?).map_err(errno))))
+    Ok(code(final_status(status).and_then(|status| {
+        let fields = checked(outbox, fields, len)?;
+        outbox.start(status, fields).map_err(errno)
+    })))
 }
 
 async fn response_write(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {
@@ -260,6 +264,16 @@ fn errno(error: SendError) -> Errno {
         SendError::NoBody => Errno::NoBody,
         SendError::Length => Errno::Length,
     }
+}
+
+/// The fields of a response. Of a block that was too large, `len` bytes, the response takes note.
+fn checked(outbox: &Outbox, fields: Answer<HeaderMap>, len: u32) -> Answer<HeaderMap> {
+    if let Err(Errno::Limit) = fields {
+        let is_large = len as usize > FIELD_BLOCK_BYTES_MAX;
+        let limit = if is_large { Limit::ResponseHeaderBytes } else { Limit::ResponseHeaders };
+        outbox.refuse(limit).map_err(errno)?;
+    }
+    fields
 }
 
 /// Reads a field block: a malformed one traps, one with names or values that HTTP does not allow is an errno.

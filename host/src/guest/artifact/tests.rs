@@ -123,6 +123,79 @@ fn text_without_end() {
     }
 }
 
+/// A module of these sections, with a handler and one page of memory.
+fn module(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let mut all: Vec<(u8, Vec<u8>)> = vec![
+        (1, b"\x01\x60\0\0".to_vec()),
+        (3, b"\x01\0".to_vec()),
+        (5, b"\x01\0\x01".to_vec()),
+        (7, b"\x02\x06memory\x02\0\x0aserve_http\0\0".to_vec()),
+        (10, b"\x01\x02\0\x0b".to_vec()),
+    ];
+    for (id, contents) in sections {
+        all.retain(|(known, _)| known != id);
+        all.push((*id, contents.clone()));
+    }
+    all.sort_by_key(|(id, _)| if *id == 0 { u8::MAX } else { *id });
+    let mut out = b"\0asm\x01\0\0\0".to_vec();
+    for (id, contents) in all {
+        out.push(id);
+        out.extend(leb(contents.len()));
+        out.extend(contents);
+    }
+    out
+}
+
+/// So many of the same.
+fn times(count: usize, entry: &[u8]) -> Vec<u8> {
+    [leb(count), entry.repeat(count)].concat()
+}
+
+#[test]
+fn very_many_of_anything() {
+    assert_eq!(load(&module(&[])), Ok(()));
+    let wrong = [
+        // A million functions without code, and as many globals as no instance has room for.
+        (module(&[(3, times(1_000_000, &[0]))]), "inconsistent lengths"),
+        (module(&[(6, times(1_000_000, b"\x7f\x01\x41\0\x0b"))]), "global"),
+        (module(&[(4, times(101, b"\x70\0\0"))]), "tables"),
+        (module(&[(4, b"\x01\x70\0\xff\xff\xff\xff\x0f".to_vec())]), "table"),
+        (
+            module(&[(2, times(200_000, b"\x01a\x01b\0\0"))]),
+            "200000 imports and exports, and 100000 is the most",
+        ),
+        (module(&[(2, times(5_000, b"\x01a\x01b\0\0"))]), "imports 4995 others"),
+        (module(&[(7, times(100_001, b"\x01a\0\0"))]), "100001 imports and exports"),
+        (module(&[(4, b"\x01\x70\0\x0a".to_vec()), (9, times(150_000, b"\0\x41\0\x0b\x01\0"))]), "elements"),
+        // memory64, and two memories.
+        (module(&[(5, b"\x01\x04\x01".to_vec())]), "memory64"),
+        (module(&[(5, b"\x02\0\x01\0\x01".to_vec())]), "2 linear memories"),
+        // 4 GiB at the start.
+        (module(&[(5, b"\x01\0\x80\x80\x04".to_vec())]), "its `memory` limit is 65536 KiB"),
+    ];
+    for (bytes, part) in wrong {
+        let text = refusal(&bytes);
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn data_without_end() {
+    // Within the memory, twice as much as there is memory, and a hundred thousand pieces.
+    let piece = |length: usize| [b"\0\x41\0\x0b".as_slice(), &leb(length), &vec![1; length]].concat();
+    assert_eq!(load(&module(&[(11, times(1, &piece(60_000)))])), Ok(()));
+    assert_eq!(load(&module(&[(11, times(90_000, &piece(1)))])), Ok(()));
+    // A place that is computed: 0 + 0.
+    let computed =
+        |length: usize| [b"\0\x41\0\x41\0\x6a\x0b".as_slice(), &leb(length), &vec![1; length]].concat();
+    let text = refusal(&module(&[(11, times(2_000, &computed(60_000)))]));
+    assert!(text.contains("bytes of data whose place is computed"), "{text}");
+    // Sections that nobody reads.
+    let mut flooded = module(&[]);
+    flooded.extend(b"\0\x03\x01xy".repeat(500_000));
+    assert_eq!(load(&flooded), Ok(()));
+}
+
 /// The right name and number of parameters, but not what a request can be given to.
 #[test]
 fn handlers_of_another_type() {

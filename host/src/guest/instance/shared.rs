@@ -4,21 +4,36 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::super::abi::{Abi, p3};
+use super::super::admission::AtWork;
 use super::super::exchange::Exchange;
+use super::super::fair::{Account, Fair};
 use super::super::isolation::{Concurrency, Reuse};
+use super::super::places::Taken;
+use super::super::pulse::Pulse;
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
-use super::{Guest, INSTANCE_WAIT};
+use super::Guest;
 use crate::error::{Error, Kind};
-use crate::limit::Limit;
 
 impl Guest {
     /// Waits for what becomes of the request in an instance with others.
     pub(super) async fn run_shared(
         self: Arc<Self>,
+        exchange: Exchange,
+        deadline: Instant,
+        mut at_work: AtWork,
+        settings: (Reuse, Concurrency),
+    ) -> Result<(), Error> {
+        let ended = self.run_seated(exchange, deadline, settings).await;
+        at_work.ended(ended.as_ref().err());
+        ended
+    }
+
+    async fn run_seated(
+        &self,
         mut exchange: Exchange,
         deadline: Instant,
         (reuse, concurrency): (Reuse, Concurrency),
@@ -28,8 +43,8 @@ impl Guest {
         loop {
             let (reply, mut outcome) = oneshot::channel();
             let job = Job { exchange, deadline, reply };
-            if let Some((job, permit)) = self.seat(job).await? {
-                self.found(job, permit, reuse, concurrency);
+            if let Some((job, places)) = self.seat(job).await? {
+                self.found(job, places, reuse, concurrency);
             }
             let outcome = poll_fn(|cx| {
                 outbox.wake_on_change(cx);
@@ -43,44 +58,45 @@ impl Guest {
         }
     }
 
-    /// Finds a seat, or gives the job back with the permit for a new instance.
-    async fn seat(&self, job: Job) -> Result<Option<(Job, OwnedSemaphorePermit)>, Error> {
+    /// Finds a seat, or gives the job back with places for a new instance.
+    async fn seat(&self, job: Job) -> Result<Option<(Job, Taken)>, Error> {
+        let (deadline, pulse) = (job.deadline, Arc::clone(&job.exchange.pulse));
         let mut job = Some(job);
         if self.crowd.offer(&mut job, Ask::Waiting) {
             return Ok(None);
         }
-        let permit = Arc::clone(&self.lane.permits).try_acquire_many_owned(self.places).ok();
-        let permit = match permit {
-            Some(permit) => Some(permit),
-            None => {
-                let found = timeout(INSTANCE_WAIT, self.seat_or_permit(&mut job)).await;
-                found.map_err(|_| Error::from(Limit::Instances))??
+        let places = match self.admission.place() {
+            Ok(places) => Some(places),
+            Err(wait) => {
+                let either = async {
+                    tokio::select! {
+                        biased;
+                        () = self.crowd.wait(&mut job) => None,
+                        places = wait.taken() => Some(places),
+                    }
+                };
+                self.admission.instance(&pulse, deadline, either).await?
             }
         };
-        Ok(job.zip(permit))
-    }
-
-    /// Waits for either; the permit, if it was that.
-    async fn seat_or_permit(&self, job: &mut Option<Job>) -> Result<Option<OwnedSemaphorePermit>, Error> {
-        tokio::select! {
-            biased;
-            () = self.crowd.wait(job) => Ok(None),
-            permit = self.admit() => permit.map(Some),
-        }
+        Ok(job.zip(places))
     }
 
     /// Starts an instance whose first request this is.
-    fn found(&self, job: Job, permit: OwnedSemaphorePermit, reuse: Reuse, concurrency: Concurrency) {
+    fn found(&self, job: Job, places: Taken, reuse: Reuse, concurrency: Concurrency) {
         // Others were refused when they were loaded; without an instance, the job's end is an error.
         let Abi::P3(linked) = &self.abi else { return };
         let seats = self.crowd.found(reuse, concurrency, job);
-        let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _permit: permit };
-        let (linked, common) = (Arc::clone(linked), self.common.clone());
-        tokio::spawn(async move {
+        let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _places: places };
+        let (linked, common, pulse) = (Arc::clone(linked), self.common.clone(), Arc::<Pulse>::default());
+        let its_pulse = Arc::clone(&pulse);
+        let work = Box::pin(async move {
             let place = place;
-            p3::serve_shared(linked, common, seats).await;
+            p3::serve_shared(linked, common, seats, its_pulse).await;
             drop(place);
+            Ok(())
         });
+        let cpu_max = self.limits.cpu;
+        tokio::spawn(Fair::new(work, &self.compute, &pulse, &self.share, Account::Instance, cpu_max));
     }
 }
 
@@ -88,7 +104,7 @@ impl Guest {
 struct Place {
     seats: Arc<Seats>,
     crowd: std::sync::Weak<Crowd>,
-    _permit: OwnedSemaphorePermit,
+    _places: Taken,
 }
 
 impl Drop for Place {

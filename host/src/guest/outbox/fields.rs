@@ -2,8 +2,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::SendError;
+use super::super::field_limits::FieldLimits;
+use super::{Broken, Inner, Outbox, SendError};
 use crate::hop_by_hop::HOP_BY_HOP;
+use crate::limit::Limit;
 
 /// Framing and routing cannot be changed after the fact (RFC 9110 section 6.5.1).
 const NOT_IN_TRAILERS: [HeaderName; 7] = [
@@ -19,6 +21,35 @@ const NOT_IN_TRAILERS: [HeaderName; 7] = [
 /// Whether a field of this name may be a trailer.
 pub(super) fn is_trailer(name: &HeaderName) -> bool {
     !NOT_IN_TRAILERS.contains(name)
+}
+
+impl Outbox {
+    /// The same outbox, for header and trailer sections within these limits.
+    pub(in super::super) fn with_fields(self, fields: FieldLimits) -> Self {
+        self.lock().fields = fields;
+        self
+    }
+
+    /// The request has hit a limit, which its guest may yet make something of.
+    pub(in super::super) fn note_limit(&self, limit: Limit) {
+        self.lock().limit_hit = Some(limit);
+    }
+
+    /// Which limit that was, if any.
+    pub(in super::super) fn limit_hit(&self) -> Option<Limit> {
+        self.lock().limit_hit
+    }
+}
+
+impl Inner {
+    /// Whether a section may have these fields; without another response, the client gets an error.
+    pub(super) fn check_fields(&mut self, fields: &HeaderMap) -> Result<(), SendError> {
+        self.fields.check(fields).map_err(|limit| {
+            self.broken = Some(Broken::Limit(limit));
+            self.limit_hit = Some(limit);
+            SendError::Limit
+        })
+    }
 }
 
 /// Takes out what belongs to the connection and not to the guest, and reads the declared length.

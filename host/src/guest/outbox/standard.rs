@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::fields::is_trailer;
 use super::{BUFFER_BYTES, Broken, Finished, Inner, Outbox, SendError, Stage};
+use crate::error::{Error, Kind};
 
 /// Epoch ticks (2 ms each) for which a guest may compute between the head of its response and its end, and the response
 /// still leaves in one piece, with its length. Beyond them what there is goes to the client.
@@ -56,14 +57,16 @@ impl Outbox {
     /// Fixes the head of the response and lets it go as soon as the guest waits for anything.
     ///
     /// # Errors
-    /// With a sentence, when this cannot be a response.
-    pub(in super::super) fn open(&self, status: StatusCode, headers: HeaderMap) -> Result<(), String> {
+    /// When this cannot be a response, or its fields are beyond a limit.
+    pub(in super::super) fn open(&self, status: StatusCode, headers: HeaderMap) -> Result<(), Error> {
+        let unfit = |why: String| Error::new(Kind::BadResponse, why);
         if status.is_informational() {
-            return Err(format!("{status} is not the status of a final response"));
+            return Err(unfit(format!("{status} is not the status of a final response")));
         }
-        self.start(status, headers).map_err(|error| match error {
-            SendError::State => "the response was set twice".to_owned(),
-            _ => "its Content-Length is not a number, or there are several".to_owned(),
+        self.start(status, headers).map_err(|error| match (error, self.broken()) {
+            (SendError::Limit, Some(Broken::Limit(limit))) => limit.into(),
+            (SendError::State, _) => unfit("the response was set twice".to_owned()),
+            _ => unfit("its Content-Length is not a number, or there are several".to_owned()),
         })?;
         let mut inner = self.lock();
         (inner.released, inner.gathers) = (true, true);
@@ -123,7 +126,7 @@ impl Outbox {
     /// The body has come to its end; the connection need not wait for the guest.
     ///
     /// # Errors
-    /// When less was written than was declared: the response is broken off.
+    /// When less was written than was declared, or the trailers are beyond a limit: the response is broken off.
     pub(in super::super) fn complete(&self, trailers: Option<HeaderMap>) -> Result<(), SendError> {
         let mut inner = self.lock();
         if inner.stage == Stage::Ended {
@@ -137,6 +140,11 @@ impl Outbox {
         if let Some(mut trailers) = trailers {
             let unfit: Vec<_> = trailers.keys().filter(|name| !is_trailer(name)).cloned().collect();
             unfit.iter().for_each(|name| drop(trailers.remove(name)));
+            if let Err(error) = inner.check_fields(&trailers) {
+                inner.stage = Stage::Ended;
+                inner.wake_reader();
+                return Err(error);
+            }
             inner.trailers = Some(trailers).filter(|trailers| !trailers.is_empty());
         }
         (inner.stage, inner.completed) = (Stage::Ended, true);
@@ -180,6 +188,20 @@ impl Outbox {
         }
     }
 
+    /// The guest goes on in another thread: what it says is not looked at before it has stopped there, just as at home.
+    pub(in super::super) fn go_elsewhere(&self) {
+        self.lock().is_elsewhere = true;
+    }
+
+    /// The guest has stopped there, but not ended.
+    pub(in super::super) fn stop_elsewhere(&self) {
+        let mut inner = self.lock();
+        inner.is_elsewhere = false;
+        if inner.head.is_some() && inner.released || !inner.buffer.is_empty() || inner.completed {
+            inner.wake_reader();
+        }
+    }
+
     /// Lets a connection whose guest runs in another task know when to look again.
     pub(in super::super) fn wake_on_change(&self, cx: &Context<'_>) {
         let mut inner = self.lock();
@@ -191,8 +213,9 @@ impl Outbox {
 }
 
 impl Inner {
-    fn wake_reader(&mut self) {
-        if !self.hold.is_held() {
+    /// Tells a connection whose guest runs elsewhere that there is something to send.
+    pub(super) fn wake_reader(&mut self) {
+        if !self.hold.is_held() && !self.is_elsewhere {
             self.wakers.wake_reader();
         }
     }

@@ -31,6 +31,7 @@ impl Outbox {
         if inner.released {
             return Err(SendError::State);
         }
+        inner.fields.check(&headers).map_err(|_| SendError::Limit)?;
         let body = if inner.check_whole(status, &mut headers, &body)? { Bytes::new() } else { body };
         inner.prepared = Some(Prepared { at, status, headers, body });
         Ok(())

@@ -27,6 +27,8 @@ pub(crate) fn commit(fault: &str, out: ResponseOutparam) {
         "unchecked" => unchecked(out, argument.parse().expect("a number")),
         "early-bodies" => early_bodies(argument.parse().expect("a number")),
         "handles" => (0..).for_each(|_| std::mem::forget(Fields::new())),
+        "fields" => hoard_fields(),
+        "stack" => drop(recurse(argument.len() as u64)),
         "interim" => {
             let response = OutgoingResponse::new(Fields::new());
             println!("set-status-code: {:?}", response.set_status_code(103));
@@ -206,6 +208,23 @@ fn grow() {
         all.push(vec![1u8; 1 << 20]);
         std::hint::black_box(&all);
     }
+}
+
+/// Sets of fields of 100 KiB each, which the host holds.
+fn hoard_fields() {
+    loop {
+        let fields = Fields::new();
+        fields.append("x-large", &[b'x'; 100 << 10]).expect("one set may be so large");
+        std::mem::forget(fields);
+    }
+}
+
+/// Calls itself for ever, or the compiler would see that it does nothing.
+fn recurse(depth: u64) -> u64 {
+    if std::hint::black_box(depth) == u64::MAX {
+        return depth;
+    }
+    recurse(depth + 1) ^ depth
 }
 
 fn spin() {

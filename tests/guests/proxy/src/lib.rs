@@ -1,8 +1,9 @@
 //! A raw wasi:http 0.2 component that does what the query tells it: `ops=` is a script, `fault=` a misuse of the
-//! interface. For tests of the server.
+//! interface or worse. For tests of the server.
 #![cfg(target_family = "wasm")] // natively there is nothing to export to
 
 mod fault;
+mod hostile;
 mod stage;
 
 use std::pin::pin;
@@ -21,7 +22,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Proxy {
         let target = request.path_with_query().unwrap_or_default();
         let query = target.split_once('?').map(|(_, query)| query).unwrap_or_default();
         if let Some(fault) = query.strip_prefix("fault=") {
-            return fault::commit(fault, out);
+            return match hostile::misbehave(fault, out) {
+                Some(out) => fault::commit(fault, out),
+                None => {}
+            };
         }
         let ops = script::parse(query.as_bytes()).unwrap_or_default();
         let mut stage = OnInterface::new(request, out);

@@ -2,6 +2,8 @@
 //! server.
 #![cfg(target_family = "wasm")] // natively there is nothing to export to
 
+mod hostile;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use wasip3::clocks::monotonic_clock::wait_for;
@@ -65,7 +67,7 @@ impl wasip3::exports::http::handler::Guest for Trouble {
             "leak" => Ok(leak(n)),
             "after" => Ok(after(n, value("then").unwrap_or("return").to_owned())),
             "mid" => Ok(mid()),
-            other => Ok(text(&format!("cannot do {other}\n"))),
+            other => Ok(hostile::misbehave(other).await),
         }
     }
 }

@@ -14,6 +14,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, OutgoingRequest};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 
 use super::super::super::exchange::Peer;
+use super::super::super::held::{Held, field_bytes};
 use super::super::super::outbox::Outbox;
 use super::super::super::state::ComponentState;
 use super::pipe::{Pipe, PipeStream};
@@ -30,6 +31,7 @@ struct OutgoingResponse {
     status: StatusCode,
     headers: FieldMap,
     body: Option<Arc<Pipe>>,
+    _held: Held,
 }
 
 /// `outgoing-body`: of a response, or of a request that the guest sends itself.
@@ -79,10 +81,12 @@ fn resource<T: Send + 'static>(
 }
 
 fn new(mut store: Store<'_>, (headers,): (Resource<FieldMap>,)) -> Result<(Resource<OutgoingResponse>,)> {
-    let table = &mut store.data_mut().table;
+    let ComponentState { table, response_bytes, .. } = store.data_mut();
     let mut headers = table.delete(headers)?;
     headers.set_immutable();
-    Ok((table.push(OutgoingResponse { status: StatusCode::OK, headers, body: None })?,))
+    let held = Held::new(response_bytes, field_bytes(&headers));
+    let response = OutgoingResponse { status: StatusCode::OK, headers, body: None, _held: held };
+    Ok((table.push(response)?,))
 }
 
 fn status_code(mut store: Store<'_>, (response,): (Resource<OutgoingResponse>,)) -> Result<(u16,)> {
@@ -174,7 +178,7 @@ fn send_informational(
     let status = StatusCode::from_u16(status)
         .ok()
         .filter(|&status| status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS);
-    let (Some(status), Ok(())) = (status, outbox.may_send_interim()) else {
+    let (Some(status), Ok(())) = (status, outbox.may_send_interim(&headers)) else {
         return Ok((Err(ErrorCode::HttpProtocolError),));
     };
     if let Some(link) = &peer.link {
@@ -197,9 +201,9 @@ fn set(
             return Ok(());
         }
     };
-    let OutgoingResponse { status, headers, body } = response;
-    if let Err(cause) = outbox.open(status, headers.into()) {
-        state.fault = Some(Error::new(Kind::BadResponse, cause));
+    let OutgoingResponse { status, headers, body, .. } = response;
+    if let Err(error) = outbox.open(status, headers.into()) {
+        state.fault = Some(error);
         return Ok(());
     }
     match body {

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{Error as HttpError, FieldMap};
 
 use super::super::super::exchange::Exchange;
 use super::super::super::next::Origin;
-use super::super::super::outbox::{Outbox, SendError};
+use super::super::super::outbox::{Broken, Outbox, SendError};
 use super::super::super::state::ComponentState;
 use super::super::Stop;
 use super::{Called, Handle};
@@ -71,7 +71,7 @@ async fn respond(
         response.into_http(&mut store, processed)
     })?;
     let (parts, body) = response.into_parts();
-    outbox.open(parts.status, parts.headers).map_err(|cause| Error::new(Kind::BadResponse, cause))?;
+    outbox.open(parts.status, parts.headers)?;
     send(outbox, body).await
 }
 
@@ -83,7 +83,7 @@ async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>) -> Res
     }
     loop {
         if let Err(error) = poll_fn(|cx| outbox.poll_room(cx)).await {
-            return refused(error);
+            return refused(outbox, error);
         }
         match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             None => return complete(outbox, None),
@@ -91,7 +91,7 @@ async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>) -> Res
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     if let Err(error) = outbox.push(&data) {
-                        return refused(error);
+                        return refused(outbox, error);
                     }
                 }
                 Err(frame) => return complete(outbox, frame.into_trailers().ok()),
@@ -101,13 +101,16 @@ async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>) -> Res
 }
 
 fn complete(outbox: &Outbox, trailers: Option<http::HeaderMap>) -> Result<(), Stop> {
-    outbox.complete(trailers).or_else(refused)
+    outbox.complete(trailers).or_else(|error| refused(outbox, error))
 }
 
 /// What becomes of the request when no more of its response is taken.
-fn refused(error: SendError) -> Result<(), Stop> {
+fn refused(outbox: &Outbox, error: SendError) -> Result<(), Stop> {
     match error {
-        SendError::Limit => Err(Error::from(Limit::ResponseBody).into()),
+        SendError::Limit => match outbox.broken() {
+            Some(Broken::Limit(limit)) => Err(Error::from(limit).into()),
+            _ => Err(Error::from(Limit::ResponseBody).into()),
+        },
         SendError::Length => {
             Err(Error::new(Kind::BadResponse, "its body is not as long as its Content-Length").into())
         }

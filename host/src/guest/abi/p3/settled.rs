@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::super::super::pace::Interrupted;
+use super::super::super::pulse::Pulse;
 
 /// Polls in a row before others get their turn.
 const TURNS_MAX: u32 = 32;
@@ -58,20 +58,23 @@ impl Wake for Signal {
 }
 
 /// Runs `work`; it is pending only when nothing can go on without something from outside, or when it is others' turn.
-/// `interrupted` tells of the last poll only.
-pub(super) async fn settled<F: Future>(interrupted: &Interrupted, work: F) -> F::Output {
+pub(super) async fn settled<F: Future>(pulse: &Pulse, work: F) -> F::Output {
     let mut work = pin!(work);
     let signal = Arc::new(Signal::default());
     let waker = Waker::from(Arc::clone(&signal));
     poll_fn(|cx| {
         for _ in 0..TURNS_MAX {
             signal.begin(cx.waker());
-            interrupted.take();
+            let seen = pulse.interruptions();
             if let Poll::Ready(output) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return Poll::Ready(output);
             }
             if signal.end() {
                 return Poll::Pending;
+            }
+            // It has computed for a tick: whoever runs it decides where it goes on.
+            if pulse.interruptions() != seen {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -96,8 +99,8 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        let interrupted = Interrupted::default();
-        let mut settled = pin!(settled(&interrupted, work));
+        let pulse = Pulse::default();
+        let mut settled = pin!(settled(&pulse, work));
         let mut outer = 1;
         while settled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
             outer += 1;
@@ -122,9 +125,9 @@ mod tests {
             }
         }
         let inner = Mutex::new(None);
-        let interrupted = Interrupted::default();
+        let pulse = Pulse::default();
         let mut settled = pin!(settled(
-            &interrupted,
+            &pulse,
             poll_fn(|cx| {
                 *inner.lock().unwrap() = Some(cx.waker().clone());
                 Poll::<()>::Pending

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use wasmtime::component::{Accessor, AccessorTask};
 
 use super::super::super::components::Linked;
 use super::super::super::exchange::Exchange;
 use super::super::super::failure::failure;
 use super::super::super::next::Origin;
+use super::super::super::pulse::Pulse;
 use super::super::super::seats::{Due, Seats};
 use super::super::super::state::{Common, ComponentState};
 use super::super::Stop;
@@ -23,9 +24,15 @@ use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
 
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
-pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, seats: Arc<Seats>) {
+pub(in super::super::super) async fn serve(
+    linked: Arc<Linked>,
+    common: Common,
+    seats: Arc<Seats>,
+    pulse: Arc<Pulse>,
+) {
     let mut instance = Instance::new(&linked, &common);
-    let ended = drive(&mut instance, &seats).await;
+    instance.core().pulse = Arc::clone(&pulse);
+    let ended = drive(&mut instance, &seats, &pulse).await;
     let handler = &*common.handler;
     match ended {
         Ok(()) => drop(seats.end(|_| Kind::Internal.into())),
@@ -41,9 +48,17 @@ pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, 
                 tracing::warn!(handler, request_ids, "an instance was stopped: its requests are overdue");
             }
         }
+        Err(Ended::NotStarted) => {
+            tracing::warn!(
+                handler,
+                "an instance was stopped: its start took longer than the handler's `timeout`"
+            );
+            seats.end(|_| Limit::Timeout.into());
+        }
         Err(Ended::Failed(error)) => {
             let refused = instance.core().limiter.refused;
             let error = failure(error, refused, common.memory_bytes_max);
+            let error = instance.core().limiter.blame(error);
             let (kind, text) = (error.kind(), chain(&error));
             // The first cause is what the kind stands for.
             let text = text.strip_prefix(&Error::from(kind).to_string()).unwrap_or(&text);
@@ -61,18 +76,31 @@ pub(in super::super::super) async fn serve(linked: Arc<Linked>, common: Common, 
 enum Ended {
     /// Nothing is left that may go on.
     Overdue,
+    /// The request that it was made for has no time left.
+    NotStarted,
     Failed(wasmtime::Error),
 }
 
-async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended> {
-    let handle = instance.start().await.map_err(Ended::Failed)?;
-    let Instance { store, interrupted, .. } = instance;
+/// What a guest does at its start has the time of the request that it is started for. If it fails, so do those that wait.
+async fn start(instance: &mut Instance, seats: &Seats) -> Result<Handle, Ended> {
+    match timeout_at(seats.first_deadline(), instance.start()).await {
+        Ok(started) => started.map_err(|error| {
+            seats.take_all();
+            Ended::Failed(error)
+        }),
+        Err(_) => Err(Ended::NotStarted),
+    }
+}
+
+async fn drive(instance: &mut Instance, seats: &Arc<Seats>, pulse: &Pulse) -> Result<(), Ended> {
+    let handle = start(instance, seats).await?;
+    let store = &mut instance.store;
     // One request in each turn: when its guest computes for long, the others are not yet in there with it.
     let is_turn = AtomicBool::new(true);
     let mut run =
         pin!(store.run_concurrent(async |accessor| take_in(accessor, handle, seats, &is_turn).await));
     let mut work = pin!(settled(
-        interrupted,
+        pulse,
         poll_fn(|cx| {
             is_turn.store(true, Ordering::Relaxed);
             run.as_mut().poll(cx)
@@ -81,8 +109,9 @@ async fn drive(instance: &mut Instance, seats: &Arc<Seats>) -> Result<(), Ended>
     let mut clock = pin!(sleep_until(Instant::now()));
     poll_fn(|cx| {
         seats.set_running();
+        let seen = pulse.interruptions();
         let polled = work.as_mut().poll(cx);
-        let is_computing = interrupted.take();
+        let is_computing = pulse.interruptions() != seen;
         seats.set_computing(is_computing);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.flatten().map_err(Ended::Failed));

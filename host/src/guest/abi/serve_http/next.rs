@@ -58,7 +58,7 @@ fn request(
     target: &[u8],
     fields: Option<HeaderMap>,
 ) -> Result<Incoming, Errno> {
-    if exchange.reply.is_some() || exchange.outbox.may_send_interim().is_err() {
+    if exchange.reply.is_some() || !exchange.outbox.is_open() {
         return Err(Errno::State);
     }
     let outer = &mut exchange.request;

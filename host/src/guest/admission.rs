@@ -1,0 +1,251 @@
+//! Who gets to run, when, and who is turned away, before anything of a guest is there.
+//!
+//! A request asks the handler's breaker, then has its turn in the handler's queue, then takes a place of the engine's
+//! pool: with nothing short that is a handful of atomic operations and one lock. What it holds is given back by drops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::breaker::{Breaker, Change, Verdict};
+use super::engine::Lane;
+use super::limits::{Breaker as BreakerSettings, Limits};
+use super::places::{Taken, UserId, Wait};
+use super::pulse::Pulse;
+use super::queue::{Place, Terms};
+use super::share::Share;
+use crate::error::Error;
+use crate::limit::Limit;
+
+/// The way in of one handler's deployment.
+pub(super) struct Admission {
+    share: Arc<Share>,
+    lane: Arc<Lane>,
+    user: UserId,
+    /// Places of the pool that one instance takes.
+    places: u32,
+    concurrency: u32,
+    queue: u32,
+    queue_timeout: Duration,
+    breaker: Option<BreakerSettings>,
+}
+
+/// A request that was let in, until this is dropped.
+#[derive(Debug)]
+pub(super) struct AtWork {
+    share: Arc<Share>,
+    pulse: Arc<Pulse>,
+    attempt: Option<Attempt>,
+}
+
+/// The one request that tries whether a handler is well again.
+#[derive(Debug)]
+struct Attempt {
+    share: Arc<Share>,
+    number: u64,
+    is_well: bool,
+}
+
+impl Admission {
+    pub(super) fn new(share: &Arc<Share>, lane: &Arc<Lane>, places: u32, limits: &Limits) -> Self {
+        lane.ledger.enlist(share);
+        Self {
+            share: Arc::clone(share),
+            lane: Arc::clone(lane),
+            user: lane.places.user(share),
+            places,
+            // As many as there are places is what the places themselves see to.
+            concurrency: limits.concurrency.unwrap_or(u32::MAX),
+            queue: limits.queue,
+            queue_timeout: limits.queue_timeout,
+            breaker: limits.breaker,
+        }
+    }
+
+    /// Lets a request in when it is its turn.
+    ///
+    /// # Errors
+    /// [`Limit::Breaker`], [`Limit::Overload`] and [`Limit::Queue`] at once, [`Limit::QueueTimeout`] later; at `deadline`
+    /// [`Limit::Timeout`].
+    pub(super) async fn enter(
+        &self,
+        pulse: &Arc<Pulse>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<AtWork, Error> {
+        let attempt = self.ask(now)?;
+        let terms = Terms {
+            concurrency: self.concurrency,
+            queue: self.queue,
+            is_slowed: self.share.breaker.is_slowed(self.breaker, now),
+            typical_cpu: self.share.typical_cpu(),
+        };
+        let queue = &self.share.queue;
+        if !queue.try_enter(&terms)
+            && let Place::Waits(number, told) = queue.line_up(&terms, now)?
+        {
+            let mut turn = Turn { share: &self.share, number, has_come: false };
+            let (until, limit) = self.patience(now, deadline, Limit::QueueTimeout);
+            // The sender is not dropped before it has sent.
+            let Ok(_) = timeout_at(until, told).await else { return Err(limit.into()) };
+            turn.has_come = true;
+        }
+        pulse.starts(&self.share, terms.is_slowed);
+        Ok(AtWork { share: Arc::clone(&self.share), pulse: Arc::clone(pulse), attempt })
+    }
+
+    /// Until when a request waits, and what it has hit then.
+    fn patience(&self, now: Instant, deadline: Instant, limit: Limit) -> (Instant, Limit) {
+        let until = now + self.queue_timeout;
+        if deadline < until { (deadline, Limit::Timeout) } else { (until, limit) }
+    }
+
+    fn ask(&self, now: Instant) -> Result<Option<Attempt>, Error> {
+        match self.share.breaker.ask(self.breaker, now) {
+            Verdict::Pass => Ok(None),
+            Verdict::Rest(left) => Err(Error::from(Limit::Breaker).retry_after(left)),
+            Verdict::Try(number) => {
+                let handler = &**self.share.name();
+                tracing::info!(
+                    handler,
+                    reason = Limit::Breaker.name(),
+                    "half-open: one request is let in to try"
+                );
+                Ok(Some(Attempt { share: Arc::clone(&self.share), number, is_well: false }))
+            }
+        }
+    }
+
+    /// Places for a new instance: taken, or to be waited for. Idle instances make room.
+    pub(super) fn place(&self) -> Result<Taken, Wait> {
+        if let Some(taken) = self.lane.places.try_take(self.user, self.places) {
+            return Ok(taken);
+        }
+        let wait = self.lane.places.wait(self.user, self.places);
+        while wait.goes_on() && self.lane.evict() {}
+        wait.claim()
+    }
+
+    /// Waits for an instance: `found` finds one. Meanwhile the request has no part in its handler's computing.
+    ///
+    /// # Errors
+    /// [`Limit::Queue`] at once, [`Limit::Instances`] later; at `deadline` [`Limit::Timeout`].
+    pub(super) async fn instance<T>(
+        &self,
+        pulse: &Pulse,
+        deadline: Instant,
+        found: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let queue = &self.share.queue;
+        queue.begin_without_instance(self.queue)?;
+        let _waits = WithoutInstance(&self.share);
+        pulse.has_started();
+        let (until, limit) = self.patience(Instant::now(), deadline, Limit::Instances);
+        timeout_at(until, found).await.map_err(|_| limit.into())
+    }
+
+    /// A guest starts that has waited for its instance.
+    pub(super) fn start_anew(&self, pulse: &Pulse) {
+        if pulse.starts_anew() {
+            self.share.queue.start();
+        }
+    }
+
+    /// To be called when an instance has become idle: it has to go when other handlers wait for a place.
+    pub(super) fn make_room(&self) {
+        if self.lane.places.others_wait(self.user) {
+            self.lane.evict();
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.lane.ledger.strike(&self.share);
+    }
+}
+
+/// A number in the queue.
+struct Turn<'a> {
+    share: &'a Share,
+    number: u64,
+    has_come: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let queue = &self.share.queue;
+        if !self.has_come && !queue.withdraw(self.number) {
+            // It was let in and has not heard of it.
+            queue.has_started();
+            queue.leave();
+        }
+    }
+}
+
+struct WithoutInstance<'a>(&'a Share);
+
+impl Drop for WithoutInstance<'_> {
+    fn drop(&mut self) {
+        self.0.queue.end_without_instance();
+    }
+}
+
+impl AtWork {
+    /// The request has come to an end of its own, and what `error` says is not its handler's limits.
+    pub(super) fn ended(&mut self, error: Option<&Error>) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.is_well = error.is_none_or(|error| !is_failure(error));
+        }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.pulse.has_started();
+        self.share.queue.leave();
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.share.breaker.tried(self.number, self.is_well) == Change::Closed {
+            let handler = &**self.share.name();
+            tracing::info!(handler, reason = Limit::Breaker.name(), "closed: the handler is well again");
+        }
+    }
+}
+
+/// Whether the breaker counts it, whatever else is known of it.
+fn is_failure(error: &Error) -> bool {
+    use crate::error::Kind;
+    matches!(error.kind(), Kind::Limit(Limit::Cpu | Limit::Memory))
+}
+
+/// Counts a request that has hit a limit. `is_computing`: its guest was at that when it was stopped.
+pub(super) fn count(share: &Share, settings: Option<BreakerSettings>, limit: Limit, is_computing: bool) {
+    share.hit(limit);
+    let is_failure = match limit {
+        Limit::Cpu | Limit::Memory => true,
+        Limit::Timeout => is_computing,
+        _ => false,
+    };
+    if is_failure {
+        fail(share, &share.breaker, settings);
+    }
+}
+
+fn fail(share: &Share, breaker: &Breaker, settings: Option<BreakerSettings>) {
+    if breaker.fail(settings, Instant::now()) == Change::Opened
+        && let Some(settings) = settings
+    {
+        let (handler, reason) = (&**share.name(), Limit::Breaker.name());
+        let BreakerSettings { errors, window, open } = settings;
+        tracing::warn!(
+            handler,
+            reason,
+            "open: its requests went over their limits too often ({errors} in {window:?}) and are turned away for {open:?}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! What a guest's store and those who poll it tell each other about computing.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::share::Share;
+
+/// Of one request; of an instance that has several, of all of them.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// Epoch ticks that have interrupted the guest.
+    interruptions: AtomicU32,
+    /// The guest has used up its `cpu`.
+    is_spent: AtomicBool,
+    /// It was computing when it was last polled.
+    is_computing: AtomicBool,
+    /// It is on its first stretch: it takes a core from others of its handler that would begin.
+    is_starting: AtomicBool,
+    /// Whose that is; nobody's before the request is let in.
+    share: OnceLock<Arc<Share>>,
+    /// Its handler had better not be trusted to wait soon.
+    is_slowed: AtomicBool,
+}
+
+impl Pulse {
+    // --- the store's side
+
+    /// An epoch tick interrupts the guest.
+    ///
+    /// # Errors
+    /// When it may not go on.
+    pub(super) fn interrupt(&self) -> Result<(), Spent> {
+        self.interruptions.fetch_add(1, Ordering::Relaxed);
+        if self.is_spent.load(Ordering::Relaxed) { Err(Spent) } else { Ok(()) }
+    }
+
+    // --- the side of those who let it in
+
+    /// Its request was let in: it starts.
+    pub(super) fn starts(&self, share: &Arc<Share>, is_slowed: bool) {
+        let _ = self.share.set(Arc::clone(share));
+        self.is_slowed.store(is_slowed, Ordering::Relaxed);
+        self.is_starting.store(true, Ordering::Relaxed);
+    }
+
+    /// It has waited for something, is about to compute elsewhere, or has ended: others may start. What is said again
+    /// changes nothing.
+    pub(super) fn has_started(&self) {
+        if self.is_starting.swap(false, Ordering::Relaxed)
+            && let Some(share) = self.share.get()
+        {
+            share.queue.has_started();
+        }
+    }
+
+    /// It starts after all; says whether that was not so already.
+    pub(super) fn starts_anew(&self) -> bool {
+        !self.is_starting.swap(true, Ordering::Relaxed)
+    }
+
+    // --- the side of those who poll it
+
+    /// Whether it should compute elsewhere from the first instruction.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.is_slowed.load(Ordering::Relaxed)
+    }
+
+    /// How often the guest was interrupted. It is at work if that was while it was polled, else it waits.
+    pub(super) fn interruptions(&self) -> u32 {
+        self.interruptions.load(Ordering::Relaxed)
+    }
+
+    /// Has the guest stopped at its next interruption, where a backtrace says what it was at.
+    pub(super) fn spend(&self) {
+        self.is_spent.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_computing(&self, is_computing: bool) {
+        self.is_computing.store(is_computing, Ordering::Relaxed);
+    }
+
+    /// Whether the guest was computing when it was last polled.
+    pub(super) fn is_computing(&self) -> bool {
+        self.is_computing.load(Ordering::Relaxed)
+    }
+}
+
+/// The guest has computed for as long as it may.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spent;
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it was still computing here")
+    }
+}
+
+impl std::error::Error for Spent {}

@@ -1,0 +1,3 @@
+;; Computes for ever.
+(memory $memory 1)
+(func $misbehave (loop $again (br $again)))

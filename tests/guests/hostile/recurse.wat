@@ -1,0 +1,3 @@
+;; Calls itself for ever.
+(memory $memory 1)
+(func $misbehave (call $misbehave) (call $misbehave))
