@@ -183,7 +183,7 @@ fn failures_have_an_answer_and_a_line() {
         ("do=error", 502, "the guest answered with an error: ErrorCode::ConfigurationError"),
         ("do=panic", 500, "wasm `unreachable` instruction executed"),
         ("do=status&n=103", 500, "103 Early Hints is not the status of a final response"),
-        ("do=grow", 500, "`memory.grow` was refused: limit `memory` is 65536 KiB"),
+        ("do=grow", 500, "note: limit `memory` is 65536 KiB"),
     ];
     for (query, status, line) in cases {
         for (index, target) in targets(query).enumerate() {

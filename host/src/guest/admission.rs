@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::breaker::{Breaker, Change, Verdict};
 use super::engine::Lane;
 use super::limits::{Breaker as BreakerSettings, Limits};
-use super::places::{Taken, UserId, Wait};
+use super::places::{Taken, UserId};
 use super::pulse::Pulse;
 use super::queue::{Place, Terms, Told};
 use super::share::Share;
@@ -120,14 +120,20 @@ impl Admission {
         }
     }
 
-    /// Places for a new instance: taken, or to be waited for. Idle instances make room.
-    pub(super) fn place(&self) -> Result<Taken, Wait> {
-        if let Some(taken) = self.lane.places.try_take(self.user, self.places) {
-            return Ok(taken);
-        }
+    /// Places for a new instance, if there are any.
+    pub(super) fn try_place(&self) -> Option<Taken> {
+        self.lane.places.try_take(self.user, self.places)
+    }
+
+    /// Waits for them. Idle instances make room, also those of the same handler: who could do with one of these looks for
+    /// it first.
+    pub(super) async fn place(&self) -> Taken {
         let wait = self.lane.places.wait(self.user, self.places);
         while wait.goes_on() && self.lane.evict() {}
-        wait.claim()
+        match wait.claim() {
+            Ok(taken) => taken,
+            Err(wait) => wait.taken().await,
+        }
     }
 
     /// Waits for an instance: `found` finds one. Meanwhile the request has no part in its handler's computing.

@@ -219,7 +219,10 @@ impl Guest {
         live.served += 1;
         let error = match served {
             Ok(()) => {
-                self.keep(live);
+                // What is broken off may be so in the guest as well.
+                if outbox.is_sound() {
+                    self.keep(live);
+                }
                 return Ok(());
             }
             Err(Stop::Fault(error)) => error,
@@ -248,14 +251,13 @@ impl Guest {
             return Ok(live);
         }
         // Mostly there is room, and nothing to set up a wait for.
-        let wait = match self.admission.place() {
-            Ok(taken) => return Ok(self.fresh(taken)),
-            Err(wait) => wait,
-        };
+        if let Some(taken) = self.admission.try_place() {
+            return Ok(self.fresh(taken));
+        }
         let found = async {
             tokio::select! {
                 biased;
-                taken = wait.taken() => self.fresh(taken),
+                taken = self.admission.place() => self.fresh(taken),
                 live = self.parked.wait() => live,
             }
         };

@@ -326,6 +326,13 @@ impl Outbox {
         is_taken && (inner.completed || inner.headless || inner.bodiless || inner.owed == Some(0))
     }
 
+    /// Whether nothing stands in the way of its being complete.
+    pub(super) fn is_sound(&self) -> bool {
+        let inner = self.lock();
+        let is_short = !inner.has_no_content() && inner.owed.unwrap_or(0) > 0;
+        inner.broken.is_none() && !inner.gone && !is_short
+    }
+
     /// The response has a head only.
     pub(super) fn has_no_content(&self) -> bool {
         self.lock().has_no_content()

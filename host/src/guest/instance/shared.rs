@@ -65,14 +65,14 @@ impl Guest {
         if self.crowd.offer(&mut job, Ask::Waiting) {
             return Ok(None);
         }
-        let places = match self.admission.place() {
-            Ok(places) => Some(places),
-            Err(wait) => {
+        let places = match self.admission.try_place() {
+            Some(places) => Some(places),
+            None => {
                 let either = async {
                     tokio::select! {
                         biased;
                         () = self.crowd.wait(&mut job) => None,
-                        places = wait.taken() => Some(places),
+                        places = self.admission.place() => Some(places),
                     }
                 };
                 self.admission.instance(&pulse, deadline, either).await?
