@@ -11,7 +11,7 @@ use wasmux::body::Body;
 use wasmux::guest::{Answer, Guest, GuestEngine, GuestSettings, Incoming, Next, OnDisconnect};
 
 use crate::guests::Program;
-use crate::world::{Client, engine, exchange, load, settings, sound_guest};
+use crate::world::{Client, PATIENT_TIMEOUT, engine, exchange, load, settings, sound_guest};
 
 /// As many as one request needs that has a next handler: who is left behind is in the way.
 const INSTANCES: u32 = 2;
@@ -35,7 +35,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let engine = engine(INSTANCES);
     let patient = |name| {
         let mut settings = settings(name);
-        settings.limits.timeout = std::time::Duration::from_secs(30);
+        settings.limits.timeout = PATIENT_TIMEOUT;
         settings
     };
     let sane = sound_guest(&engine, SANE, patient("sane"));

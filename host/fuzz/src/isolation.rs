@@ -4,17 +4,18 @@
 //! Two handlers of different shape take turns in a pool of one place, so that each request gets the place of the one
 //! before it.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use arbitrary::{Result, Unstructured};
+use arbitrary::Unstructured;
 use bytes::Bytes;
 use http::Request;
+use wasmux::error::Error;
 use wasmux::guest::{Guest, GuestEngine, GuestSettings, Isolation, Reuse};
 
 use self::module::{SHOWN_PAGES, module};
 use self::shape::Shape;
-use crate::world::{Client, engine, exchange, settings, sound_guest};
+use crate::world::{Answer, Client, PATIENT_TIMEOUT, engine, exchange, settings, sound_guest};
 
 mod module;
 mod shape;
@@ -36,6 +37,9 @@ static WORLD: LazyLock<(GuestEngine, tempfile::TempDir)> = LazyLock::new(|| {
     std::fs::write(folder.path().join("f"), FILE).expect("there is room in it");
     (engine(1), folder)
 });
+
+/// Held by who plays: all share one place.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// How a request ends that has left its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,8 @@ impl Ending {
 /// One handler under test.
 struct Subject {
     guest: Arc<Guest>,
+    /// The same, with little time: for those that take all of it.
+    hasty: Arc<Guest>,
     /// What is seen of a new instance.
     expected: Vec<u8>,
     wat: String,
@@ -78,30 +84,29 @@ impl Subject {
     fn new(name: &str, shape: &Shape, isolation: Isolation) -> Self {
         let (engine, folder) = &*WORLD;
         let wat = module(shape);
-        let settings = GuestSettings {
+        let mut settings = GuestSettings {
             isolation,
             env: vec![(ENV.0.to_owned(), ENV.1.to_owned())],
             folders: vec![("files".to_owned(), folder.path().to_owned())],
             ..settings(name)
         };
-        Self { guest: sound_guest(engine, wat.as_bytes(), settings), expected: expected(shape), wat }
+        let hasty = sound_guest(engine, wat.as_bytes(), settings.clone());
+        settings.limits.timeout = PATIENT_TIMEOUT;
+        let guest = sound_guest(engine, wat.as_bytes(), settings);
+        Self { guest, hasty, expected: expected(shape), wat }
     }
 
     /// One request that leaves marks.
-    fn mark(&self, ending: Ending) {
+    fn mark(&self, ending: Ending) -> Result<Answer, Error> {
         let client = if ending == Ending::IsLeft { Client::LeavesAfter(1) } else { Client::Reads };
-        let _ = self.request([b'w', ending as u8], client);
+        let guest = if ending == Ending::Loops { &self.hasty } else { &self.guest };
+        request(guest, [b'w', ending as u8], client)
     }
 
     /// What a request sees.
     fn seen(&self) -> Vec<u8> {
         // With this letter it traps afterwards, so that an instance which is reused ends here.
-        self.request([b'x', 0], Client::Reads)
-    }
-
-    fn request(&self, order: [u8; 2], client: Client) -> Vec<u8> {
-        let request = Request::new(Bytes::copy_from_slice(&order));
-        exchange(&self.guest, request, client).map(|answer| answer.body).unwrap_or_default()
+        request(&self.guest, [b'x', 0], Client::Reads).map(|answer| answer.body).unwrap_or_default()
     }
 
     fn check(&self, after: &str) {
@@ -113,6 +118,10 @@ impl Subject {
         let (sizes, found) = ((seen.len(), self.expected.len()), seen.get(at..seen.len().min(at + 16)));
         panic!("after {after}: {sizes:?} bytes, different from {at:#x} on: {found:02x?}\n{}", self.wat);
     }
+}
+
+fn request(guest: &Arc<Guest>, order: [u8; 2], client: Client) -> Result<Answer, Error> {
+    exchange(guest, Request::new(Bytes::copy_from_slice(&order)), client)
 }
 
 /// What a new instance of a module of this shape shows of itself.
@@ -150,11 +159,12 @@ fn expected(shape: &Shape) -> Vec<u8> {
 
 /// Input: two shapes, and who does what in which order, as `arbitrary` reads it.
 pub fn isolation(input: &[u8]) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // An error is data that has run out.
     let _ = play(&mut Unstructured::new(input));
 }
 
-fn play(u: &mut Unstructured<'_>) -> Result<()> {
+fn play(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     // Instances that are reused do not outlive a request that ended badly, so nothing of one may be seen either.
     let is_reused = u.ratio(1, 4)?;
     let reuse = Reuse { requests_max: 100, idle_max: Duration::from_secs(60) };
@@ -169,7 +179,7 @@ fn play(u: &mut Unstructured<'_>) -> Result<()> {
         } else {
             let bad = &Ending::ALL[usize::from(is_reused)..];
             let ending = *u.choose(bad)?;
-            subjects[subject].mark(ending);
+            let _ = subjects[subject].mark(ending);
             history += &format!("{subject} {ending:?}, ");
             // The same handler gets the same place first, if it can.
             subjects[subject].check(&history);

@@ -72,10 +72,21 @@ fn generated(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     config.max_table_elements = 10_000;
     config.available_imports = Some(IMPORTS.clone());
     if is_handler {
+        // What the host's engine knows, and the one memory that is exported.
         config.exports = Some(EXPORTS.clone());
-        config.max_memories = 1;
+        (config.min_memories, config.max_memories) = (0, 0);
+        (config.min_tables, config.max_tables) = (0, 1);
+        config.acquire_release_atomics_enabled = false;
+        config.compact_imports_enabled = false;
+        config.custom_descriptors_enabled = false;
+        config.custom_page_sizes_enabled = false;
+        config.exceptions_enabled = false;
+        config.gc_enabled = false;
         config.memory64_enabled = false;
+        config.multibyte_array_access_enabled = false;
+        config.shared_everything_threads_enabled = false;
         config.threads_enabled = false;
+        config.wide_arithmetic_enabled = false;
     }
     Ok(wasm_smith::Module::new(config, u)?.to_bytes())
 }

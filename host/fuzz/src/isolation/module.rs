@@ -1,8 +1,6 @@
 //! The module of a shape, as text. Its request says in two bytes what to do: `w` and an ending leaves marks, `x` shows
 //! all that can be seen and traps.
 
-use std::fmt::Write as _;
-
 use super::shape::{Global, MARK_FUNCTION, NULL, Shape, TABLE_GROWTH};
 
 /// Pages that the memory grows by to be looked at: new ones must be empty.
