@@ -97,13 +97,18 @@ impl<'s> Call<'s> {
 /// A case of the tables: a script, what its calls return, and the response.
 type Case = (&'static str, Script, &'static str, u16, &'static str);
 
+/// What the host says in place of a response whose fields it has refused.
+const REFUSED: &str = "the handler's response has too large a header";
+
 /// Plays cases; all of them, before it fails.
 fn check(server: &Server, cases: Vec<Case>) {
     let mut failures = Vec::new();
     for (name, script, results, status, body) in cases {
         let call = Call::new(server, script);
         let response = call.send(b"");
-        let seen = (call.results(), response.status, response.text());
+        // The host's own sentences end with the id of the request.
+        let text = response.text().split(" (request ").next().unwrap_or_default().to_owned();
+        let seen = (call.results(), response.status, text);
         if seen != (results.to_owned(), status, body.to_owned()) || !response.complete {
             failures.push(format!("{name}: {seen:?}, not {:?}", (results, status, body)));
         }

@@ -98,18 +98,30 @@ pub struct Error {
     kind: Kind,
     cause: Option<Cause>,
     retry_after: Option<Duration>,
+    is_old_news: bool,
 }
 
 impl Error {
     /// An error with a cause.
     pub fn new(kind: Kind, cause: impl Into<Cause>) -> Self {
-        Self { kind, cause: Some(cause.into()), retry_after: None }
+        Self { kind, cause: Some(cause.into()), retry_after: None, is_old_news: false }
     }
 
     /// The same, with the time after which another try may fare better.
     #[must_use]
     pub fn retry_after(self, after: Duration) -> Self {
         Self { retry_after: Some(after), ..self }
+    }
+
+    /// The same, as one of many that the log need not have all of.
+    #[must_use]
+    pub(crate) fn old_news(self) -> Self {
+        Self { is_old_news: true, ..self }
+    }
+
+    /// Whether the log has one like it from just before.
+    pub(crate) const fn is_old_news(&self) -> bool {
+        self.is_old_news
     }
 
     /// After what time another try may fare better, if that is known.
@@ -127,7 +139,7 @@ impl Error {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, cause: None, retry_after: None }
+        Self { kind, cause: None, retry_after: None, is_old_news: false }
     }
 }
 

@@ -88,6 +88,7 @@ const fn at(limit: Limit) -> (StatusCode, &'static str) {
 pub(crate) fn report(error: &Error, handler: &str, id: &RequestId) {
     let (reason, request_id, chain) = (error.kind().name(), id.as_str(), chain(error));
     match error.kind().origin() {
+        _ if error.is_old_news() => tracing::debug!(handler, request_id, reason, "{chain}"),
         // The guest meant it, and has said why if it wanted to.
         Origin::Guest if error.kind() == Kind::Aborted => {
             tracing::debug!(handler, request_id, reason, "{chain}")

@@ -1,7 +1,7 @@
 //! `respond` and `response_interim`.
 
 use super::script::{Op, SCRATCH, Script, block};
-use super::{Call, caller, check, check_traps};
+use super::{Call, REFUSED, caller, check, check_traps};
 
 fn respond(status: u32, fields: &[(&str, &str)], body: &str) -> Script {
     Script::new().respond(status, fields, body)
@@ -76,8 +76,8 @@ fn respond_limits_fields() {
         &server,
         vec![
             ("500 fields", most, "0 0 0", 200, ""),
-            ("501 fields", too_many, "0 0 -4", 200, ""),
-            ("beyond 64 KiB", too_long, "-4", 200, ""),
+            ("501 fields", too_many, "0 0 -4", 500, REFUSED),
+            ("beyond 64 KiB", too_long, "-4", 500, REFUSED),
         ],
     );
 }
@@ -207,7 +207,7 @@ fn checks_come_in_order() {
         &server,
         vec![
             ("all of it, too late", after(bad_field), "0 -3 -3 -3 -3 -3 -3", 200, "x"),
-            ("status before the number of fields", both, "0 0 -3 -4", 200, ""),
+            ("status before the number of fields", both, "0 0 -3 -4", 500, REFUSED),
         ],
     );
 }

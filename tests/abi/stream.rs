@@ -1,7 +1,7 @@
 //! `response_start`, `response_write`, `response_flush`, `response_trailers` and `client_gone`.
 
 use super::script::{Op, SCRATCH, Script};
-use super::{Call, caller, caller_with_log, check};
+use super::{Call, REFUSED, caller, caller_with_log, check};
 
 fn start(fields: &[(&str, &str)]) -> Script {
     Script::new().start(200, fields)
@@ -36,8 +36,10 @@ fn start_checks_like_respond() {
     let too_long = Script::new().raw(Op::ResponseStart, &[200, SCRATCH, 65_537]);
     let (script, len) = Script::new().many_fields(501);
     let too_many = script.raw(Op::ResponseStart, &[200, SCRATCH, len]);
-    let mut cases =
-        vec![("beyond 64 KiB", too_long, "-4", 200, ""), ("501 fields", too_many, "0 0 -4", 200, "")];
+    let mut cases = vec![
+        ("beyond 64 KiB", too_long, "-4", 500, REFUSED),
+        ("501 fields", too_many, "0 0 -4", 500, REFUSED),
+    ];
     for status in [0, 99, 100, 199, 1000, 65_736, u32::MAX] {
         cases.push(("status", Script::new().start(status, &[]).start(201, &[]), "-3 0", 201, ""));
     }

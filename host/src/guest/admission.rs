@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::breaker::{Breaker, Change, Verdict};
@@ -13,7 +14,7 @@ use super::engine::Lane;
 use super::limits::{Breaker as BreakerSettings, Limits};
 use super::places::{Taken, UserId, Wait};
 use super::pulse::Pulse;
-use super::queue::{Place, Terms};
+use super::queue::{Place, Terms, Told};
 use super::share::Share;
 use crate::error::Error;
 use crate::limit::Limit;
@@ -79,17 +80,19 @@ impl Admission {
             concurrency: self.concurrency,
             queue: self.queue,
             is_slowed: self.share.breaker.is_slowed(self.breaker, now),
+            is_slow: self.share.is_slow(),
             typical_cpu: self.share.typical_cpu(),
         };
         let queue = &self.share.queue;
         if !queue.try_enter(&terms)
             && let Place::Waits(number, told) = queue.line_up(&terms, now)?
         {
-            let mut turn = Turn { share: &self.share, number, has_come: false };
+            let mut turn = Turn { share: &self.share, number, told, has_come: false };
             let (until, limit) = self.patience(now, deadline, Limit::QueueTimeout);
             // The sender is not dropped before it has sent.
-            let Ok(_) = timeout_at(until, told).await else { return Err(limit.into()) };
+            let Ok(told) = timeout_at(until, &mut turn.told).await else { return Err(limit.into()) };
             turn.has_come = true;
+            told.unwrap_or(Ok(()))?;
         }
         pulse.starts(&self.share, terms.is_slowed);
         Ok(AtWork { share: Arc::clone(&self.share), pulse: Arc::clone(pulse), attempt })
@@ -170,13 +173,14 @@ impl Drop for Admission {
 struct Turn<'a> {
     share: &'a Share,
     number: u64,
+    told: oneshot::Receiver<Told>,
     has_come: bool,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let queue = &self.share.queue;
-        if !self.has_come && !queue.withdraw(self.number) {
+        if !self.has_come && !queue.withdraw(self.number) && self.told.try_recv() == Ok(Ok(())) {
             // It was let in and has not heard of it.
             queue.has_started();
             queue.leave();

@@ -66,10 +66,11 @@ pub(super) struct Label {
 
 impl Label {
     /// Counts the limit that a request has hit, if it was one.
-    pub(super) fn count(&self, error: &Error) {
-        if let Kind::Limit(limit) = error.kind() {
-            admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
-        }
+    pub(super) fn count(&self, error: Error) -> Error {
+        let Kind::Limit(limit) = error.kind() else { return error };
+        admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
+        let is_shed = error.kind().origin() == Origin::Host;
+        if is_shed && !self.share.is_news(limit) { error.old_news() } else { error }
     }
 }
 
@@ -329,8 +330,7 @@ impl GuestBody {
 
     /// Holds the error back for one poll: hyper drops what it has taken and not yet sent when it hears of one.
     fn fail(&mut self, error: Error, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        self.call.label.count(&error);
-        self.failure = Some(error);
+        self.failure = Some(self.call.label.count(error));
         cx.waker().wake_by_ref();
         Poll::Pending
     }

@@ -13,6 +13,9 @@ const TOO_MANY_HANDLES: &str = "store handle limit exceeded";
 /// And of one that hands the host more in one call than it may.
 const TOO_MUCH_IN_A_CALL: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// And of one whose fields take more than a set of them may: the header of a response, as a rule.
+const TOO_LARGE_FIELDS: &str = "total size of fields exceeds limit";
+
 /// Sorts out what made a guest fail.
 pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes_max: u64) -> Error {
     if error.is::<PoolConcurrencyLimitError>() {
@@ -45,6 +48,8 @@ fn limit(error: &wasmtime::Error) -> Option<Limit> {
         let text = cause.to_string();
         if text.contains(TOO_MANY_HANDLES) {
             Some(Limit::Handles)
+        } else if text.contains(TOO_LARGE_FIELDS) {
+            Some(Limit::ResponseHeaderBytes)
         } else {
             text.contains(TOO_MUCH_IN_A_CALL).then_some(Limit::Memory)
         }

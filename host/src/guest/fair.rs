@@ -171,6 +171,16 @@ impl Future for Fair {
     }
 }
 
+impl Drop for Fair {
+    fn drop(&mut self) {
+        // Stopped while it computed: nobody knows for how much longer it would have.
+        let is_request = matches!(self.account, Account::Request(_));
+        if is_request && !matches!(self.place, Place::Nowhere) && self.pulse.is_computing() {
+            self.share.note_cpu(self.used.max(EPOCH_TICK * HOME_TICKS), true);
+        }
+    }
+}
+
 fn lost(why: &'static str) -> Error {
     Error::new(Kind::Internal, why)
 }

@@ -157,7 +157,7 @@ impl Guest {
         let (breaker, pulse) = (self.limits.breaker, Arc::<Pulse>::default());
         let label = Label { handler, request: request.id.clone(), share, breaker, pulse };
         let served = self.answer(request, label.clone()).await;
-        served.inspect_err(|error| label.count(error))
+        served.map_err(|error| label.count(error))
     }
 
     async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {

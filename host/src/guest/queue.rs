@@ -3,8 +3,8 @@
 //! Two things let a request in: fewer are at work than `concurrency` says, and the machine can start one more guest of
 //! this handler. Guests that wait for something cost no processor and are only held to the first. A queue that comes and
 //! goes is a burst, which is what queues are for; one that stands only makes everybody late. So when it has stood for
-//! [`INTERVAL`], newcomers are turned away while it is longer than what is soon done: the idea of CoDel (RFC 8289
-//! section 3), with its interval, at the entrance.
+//! [`INTERVAL`], newcomers are turned away while it is longer than what is soon done, and so is who has waited for longer
+//! than that: the idea of CoDel (RFC 8289 section 3), with its interval.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,10 +23,6 @@ const STARTS_PER_CORE: u32 = 2;
 /// The same for a handler whose requests often go over their limits.
 const STARTS_PER_CORE_SLOWED: u32 = 1;
 
-/// A handler whose requests compute for less may always start one: a few that compute for ever then slow the others down,
-/// but do not shut them out.
-const QUICK: Duration = Duration::from_millis(4);
-
 /// How long a queue lasts before it is a standing one, and how long it must be gone to be a new one (RFC 8289
 /// section 4.3).
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -35,7 +31,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const TARGET: Duration = Duration::from_millis(5);
 
 /// And when they compute for more: that of so many requests.
-const TARGET_REQUESTS: u32 = 3;
+const TARGET_REQUESTS: u32 = 2;
 
 /// What holds for a request that comes.
 #[derive(Clone, Copy, Debug)]
@@ -46,16 +42,29 @@ pub(super) struct Terms {
     pub(super) queue: u32,
     /// Whether guests of this handler are started one at a time.
     pub(super) is_slowed: bool,
+    /// Whether most requests compute for long. If not, one may always start: a few that compute for ever then slow the
+    /// others of their handler down, but do not shut them out.
+    pub(super) is_slow: bool,
     /// What a request computes.
     pub(super) typical_cpu: Duration,
 }
+
+impl Terms {
+    /// A wait that is short enough in a standing queue.
+    fn target(&self) -> Duration {
+        TARGET.max(self.typical_cpu.saturating_mul(TARGET_REQUESTS))
+    }
+}
+
+/// Told to who waits: its turn has come, or it is turned away.
+pub(super) type Told = Result<(), Limit>;
 
 /// How a request fared that could not be let in at once.
 pub(super) enum Place {
     /// It could, after all.
     AtWork,
     /// It is told when it can; until then this number stands for it.
-    Waits(u64, oneshot::Receiver<()>),
+    Waits(u64, oneshot::Receiver<Told>),
 }
 
 /// One handler's.
@@ -87,7 +96,9 @@ struct Line {
 struct Waiter {
     since: Instant,
     terms: Terms,
-    go: oneshot::Sender<()>,
+    /// Whether the guests' computing was what it had to wait for.
+    is_for_core: bool,
+    go: oneshot::Sender<Told>,
 }
 
 /// Since when there is a queue.
@@ -168,7 +179,7 @@ impl Queue {
     pub(super) fn line_up(&self, terms: &Terms, now: Instant) -> Result<Place, Limit> {
         let mut line = self.lock();
         // A look at the counters may have spoilt somebody else's, who then relies on ours.
-        self.let_in(&mut line);
+        self.let_in(&mut line, now);
         if line.waiters.is_empty() && self.take(terms) {
             return Ok(Place::AtWork);
         }
@@ -184,9 +195,10 @@ impl Queue {
         let (go, told) = oneshot::channel();
         let number = line.next;
         line.next += 1;
-        line.waiters.insert(number, Waiter { since: now, terms: *terms, go });
+        let is_for_core = !self.may_start(terms);
+        line.waiters.insert(number, Waiter { since: now, terms: *terms, is_for_core, go });
         self.lined_up.fetch_add(1, Ordering::SeqCst);
-        self.let_in(&mut line);
+        self.let_in(&mut line, now);
         Ok(Place::Waits(number, told))
     }
 
@@ -195,7 +207,7 @@ impl Queue {
         if self.may_start(terms) || !line.standing.is_standing(now) {
             return false;
         }
-        let target = TARGET.max(terms.typical_cpu * TARGET_REQUESTS);
+        let target = terms.target();
         let Some((_, oldest)) = line.waiters.first_key_value() else { return false };
         // Who comes last waits for longer than the oldest has so far.
         let expected = terms.typical_cpu * (line.waiters.len() as u32) / self.cores;
@@ -207,17 +219,18 @@ impl Queue {
         let mut line = self.lock();
         let was_waiting = line.waiters.remove(&number).is_some();
         if was_waiting {
-            self.left_line(&mut line);
+            let now = Instant::now();
+            self.left_line(&mut line, now);
             // What it waited for may be more than what the next one does.
-            self.let_in(&mut line);
+            self.let_in(&mut line, now);
         }
         was_waiting
     }
 
-    fn left_line(&self, line: &mut Line) {
+    fn left_line(&self, line: &mut Line, now: Instant) {
         self.lined_up.fetch_sub(1, Ordering::SeqCst);
         if line.waiters.is_empty() {
-            line.standing.empty(Instant::now());
+            line.standing.empty(now);
         }
     }
 
@@ -256,19 +269,25 @@ impl Queue {
 
     fn go_on(&self) {
         if self.lined_up.load(Ordering::SeqCst) > 0 {
-            self.let_in(&mut self.lock());
+            self.let_in(&mut self.lock(), Instant::now());
         }
     }
 
-    /// Lets in as many as there is room for.
-    fn let_in(&self, line: &mut Line) {
+    /// Lets in as many as there is room for, and turns away those that have waited for too long in a standing queue.
+    fn let_in(&self, line: &mut Line, now: Instant) {
         while let Some(oldest) = line.waiters.first_entry() {
-            if !self.take(&oldest.get().terms) {
+            let waiter = oldest.get();
+            let is_late = waiter.is_for_core && now.duration_since(waiter.since) > waiter.terms.target();
+            let told = if is_late && line.standing.is_standing(now) {
+                Err(Limit::Overload)
+            } else if self.take(&waiter.terms) {
+                Ok(())
+            } else {
                 return;
-            }
+            };
             // Who waits takes itself out before it stops listening: somebody hears this.
-            let _ = oldest.remove().go.send(());
-            self.left_line(line);
+            let _ = oldest.remove().go.send(told);
+            self.left_line(line, now);
         }
     }
 
@@ -290,8 +309,8 @@ impl Queue {
     fn has_core(&self, starting: u32, terms: &Terms) -> bool {
         let per_core = if terms.is_slowed { STARTS_PER_CORE_SLOWED } else { STARTS_PER_CORE };
         let free = self.cores.saturating_mul(per_core).saturating_sub(self.computing());
-        let is_quick = terms.typical_cpu < QUICK && !terms.is_slowed;
-        starting < free.max(u32::from(is_quick))
+        let may_always = !terms.is_slow && !terms.is_slowed;
+        starting < free.max(u32::from(may_always))
     }
 }
 

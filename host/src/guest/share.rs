@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::breaker::Breaker;
 use super::queue::Queue;
 use crate::limit::Limit;
+
+/// How often the log is told of requests that a handler's limit turns away.
+const NEWS: Duration = Duration::from_secs(1);
 
 /// Requests that averages are made of, about.
 const LATEST: u64 = 16;
@@ -28,6 +31,8 @@ pub struct Share {
     deployments: AtomicU32,
     /// How often each limit was hit, in the order of [`Limit::ALL`].
     hits: [AtomicU64; Limit::ALL.len()],
+    /// When the log was last told of each, in the same order.
+    told: Mutex<[Option<Instant>; Limit::ALL.len()]>,
     /// Requests whose client went away.
     disconnects: AtomicU64,
     /// Time that a request computes, in nanoseconds, averaged over the latest.
@@ -45,6 +50,7 @@ impl Share {
             memory_bytes: AtomicU64::new(0),
             deployments: AtomicU32::new(0),
             hits: Default::default(),
+            told: Mutex::default(),
             disconnects: AtomicU64::new(0),
             typical_cpu_ns: AtomicU64::new(0),
             long: AtomicU32::new(0),
@@ -84,6 +90,18 @@ impl Share {
     /// Counts a request that has hit a limit.
     pub(crate) fn hit(&self, limit: Limit) {
         self.hits[limit as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the log has not had this limit for a second: of requests that are turned away there may be many.
+    pub(super) fn is_news(&self, limit: Limit) -> bool {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = &mut told[limit as usize];
+        let is_news = latest.is_none_or(|latest| now.duration_since(latest) >= NEWS);
+        if is_news {
+            *latest = Some(now);
+        }
+        is_news
     }
 
     /// Counts a request whose client went away before it had all of its response.
