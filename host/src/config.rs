@@ -35,7 +35,8 @@ pub struct Config {
     pub file: PathBuf,
     /// What `[server]` says about the process.
     pub process: ProcessConfig,
-    /// The servers that listen: `[server]`, unless it leaves that to the others, and `[servers.*]`; never empty.
+    /// The servers that listen: `[server]`, unless it leaves that to the others, and `[servers.*]`. Empty only beside a
+    /// problem.
     pub servers: Vec<ServerConfig>,
     /// `[handlers.*]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,

@@ -278,10 +278,9 @@ impl Writer {
             't' => pair(if u.ratio(3, 4)? { (0, 0) } else { *u.choose(&self.texts)? }),
             'v' => pair(*u.choose(&self.vectors)?),
             'b' => match u.int_in_range(0..=6)? {
-                0 => format!("(i32.const 0) (i32.mul (memory.size) (i32.const 0x10000))"),
-                1 => format!(
-                    "(i32.sub (i32.mul (memory.size) (i32.const 0x10000)) (i32.const 3)) (i32.const 3)"
-                ),
+                0 => "(i32.const 0) (i32.mul (memory.size) (i32.const 0x10000))".to_owned(),
+                1 => "(i32.sub (i32.mul (memory.size) (i32.const 0x10000)) (i32.const 3)) (i32.const 3)"
+                    .to_owned(),
                 2 => pair((0, 0)),
                 3 => pair((8, 65_000)),
                 _ => pair((u.int_in_range(0..=64)?, u.int_in_range(0..=2_000)?)),

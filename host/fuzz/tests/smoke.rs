@@ -2,6 +2,8 @@
 //!
 //! `WASMUX_FUZZ_INPUTS` makes it more for each target; `WASMUX_FUZZ_SEED` makes it others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails with a panic")]
+
 use std::fs;
 use std::path::Path;
 

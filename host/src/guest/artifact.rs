@@ -54,7 +54,13 @@ pub struct LoadError {
 
 impl LoadError {
     pub(super) fn one(problem: String) -> Self {
-        Self { problems: vec![problem] }
+        Self::all(vec![problem])
+    }
+
+    /// What they quote of a file may be anything: the terminal is not to do what it says.
+    pub(super) fn all(problems: Vec<String>) -> Self {
+        let harmless = |text: String| text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+        Self { problems: problems.into_iter().map(harmless).collect() }
     }
 
     /// What was made, if both went well; else the sentences of both.
@@ -88,7 +94,7 @@ impl Artifact {
             let wasm = binary(&bytes)?;
             let inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
             if !inspection.problems.is_empty() {
-                return Err(LoadError { problems: inspection.problems });
+                return Err(LoadError::all(inspection.problems));
             }
             let (compiled, lane) = Self::compile(engine, &wasm, &inspection, cache)?;
             return Self::new(compiled, &lane, Some(&inspection));
@@ -214,8 +220,7 @@ pub(super) fn binary(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, LoadErr
         )));
     }
     wat::parse_bytes(bytes).map_err(|error| {
-        // And may be anything: the terminal is not to do what it says.
-        let mut text = error.to_string().replace(|c: char| c.is_control() && c != '\n', "\u{fffd}");
+        let mut text = error.to_string();
         if let Some((end, _)) = text.char_indices().nth(CHARS_MAX) {
             text.replace_range(end.., "…");
         }

@@ -118,7 +118,7 @@ pub(super) fn explain<T: 'static>(
             advice::printable(&format!("{complaint:#}"))
         ));
     }
-    LoadError { problems }
+    LoadError::all(problems)
 }
 
 /// The first import that the host has, but not as the component wants it: its name, and what is different.

@@ -231,9 +231,12 @@ fn handlers_of_another_type() {
 /// What is quoted of a file does not reach a terminal as it is.
 #[test]
 fn quoted_text_is_harmless() {
-    let text = refusal(b"(module \x1b[31mred\x07 \0)");
-    assert!(text.starts_with("not valid WebAssembly: "), "{text}");
-    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    let name = br#"(component (import "a" (instance $a)) (alias export $a "\1b[31mred" (func)))"#;
+    for text in [&b"(module \x1b[31mred\x07 \0)"[..], name] {
+        let text = refusal(text);
+        assert!(text.contains("red"), "{text}");
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    }
 }
 
 proptest! {
