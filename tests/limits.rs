@@ -46,13 +46,10 @@ fn loops_end_at_the_deadline_and_disturb_nobody() {
     for (index, conn) in looping.iter_mut().enumerate() {
         conn.request("GET", if index % 2 == 0 { "/s" } else { "/h" }, &[], b"");
     }
-    let mut answered = 0;
-    while started.elapsed() < Duration::from_millis(400) {
+    for _ in 0..5 {
         assert_eq!(server.get("/fixed").text(), "fixed");
         assert_eq!(server.get("/sleep/1").text(), "slept\n");
-        answered += 1;
     }
-    assert!(answered >= 3, "only {answered} answers beside the loops");
     for mut conn in looping {
         let response = conn.response();
         assert_eq!(response.status, 504, "{response:?}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::compute::{Away, Compute, Outcome, Stretch, Work};
+use super::compute::{Away, Compute, Outcome, Stretch, Work, thread_cpu};
 use super::engine::EPOCH_TICK;
 use super::outbox::Outbox;
 use super::pulse::Pulse;
@@ -38,6 +38,8 @@ pub(super) struct Fair {
     /// Ticks through which it has computed at home, and those that it may.
     ticks: u32,
     patience: u32,
+    /// Its time at home is taken from the thread's own clock.
+    is_exact: bool,
 }
 
 enum Place {
@@ -69,15 +71,23 @@ impl Fair {
             used: Duration::ZERO,
             ticks: 0,
             patience,
+            is_exact: false,
         }
     }
 
     /// Lets it go on for one poll on this thread; `None` when it has computed here for long enough.
     fn stay(&mut self, mut work: Work, cx: &mut Context<'_>) -> Option<Poll<Result<(), Error>>> {
         let seen = self.pulse.interruptions();
-        let begin = Instant::now();
+        // The clock of the thread is exact and costs ten times as much: only after a poll that was suspiciously long, which
+        // is charged for what a guest can compute in it before a tick stops it.
+        let (begin, begin_cpu) = (Instant::now(), self.is_exact.then(thread_cpu));
         let polled = work.as_mut().poll(cx);
-        self.used += begin.elapsed();
+        let elapsed = begin.elapsed();
+        self.used += match begin_cpu {
+            Some(begin) => thread_cpu().saturating_sub(begin),
+            None => elapsed.min(EPOCH_TICK * 2),
+        };
+        self.is_exact |= elapsed > EPOCH_TICK * 2;
         if let Poll::Ready(result) = polled {
             return Some(Poll::Ready(self.end(result)));
         }

@@ -283,7 +283,7 @@ impl Outbox {
     /// Body bytes that wait, if any.
     pub(super) fn take_chunk(&self) -> Option<Bytes> {
         let mut inner = self.lock();
-        let may_leave = !inner.is_elsewhere || inner.returned;
+        let may_leave = !inner.is_elsewhere || inner.returned || inner.completed;
         if inner.buffer.is_empty() || !may_leave {
             return None;
         }
@@ -324,13 +324,6 @@ impl Outbox {
         let inner = self.lock();
         let is_taken = inner.stage != Stage::Open && inner.head.is_none() && inner.buffer.is_empty();
         is_taken && (inner.completed || inner.headless || inner.bodiless || inner.owed == Some(0))
-    }
-
-    /// Whether nothing stands in the way of its being complete.
-    pub(super) fn is_sound(&self) -> bool {
-        let inner = self.lock();
-        let is_short = !inner.has_no_content() && inner.owed.unwrap_or(0) > 0;
-        inner.broken.is_none() && !inner.gone && !is_short
     }
 
     /// The response has a head only.

@@ -22,6 +22,9 @@ static SOUND: LazyLock<Vec<u8>> =
 fn load(bytes: &[u8]) -> Result<(), LoadError> {
     let wasm = binary(bytes)?;
     let mut inspection = inspect(&wasm, &ENGINE).map_err(LoadError::one)?;
+    if !inspection.problems.is_empty() {
+        return Err(LoadError::all(inspection.problems));
+    }
     Artifact::try_out(&ENGINE, &wasm, &mut inspection, &CodeCache::off())
 }
 

@@ -164,6 +164,13 @@ impl Outbox {
         self.lock().completed
     }
 
+    /// Whether nothing stands in the way of its being complete.
+    pub(in super::super) fn is_sound(&self) -> bool {
+        let inner = self.lock();
+        let is_short = !inner.has_no_content() && inner.owed.unwrap_or(0) > 0;
+        inner.broken.is_none() && !inner.gone && !is_short
+    }
+
     /// Keeps the response here until the guest has stopped, see [`Self::stopped`]: while it runs, more may come that can
     /// go with it. A response that is complete by then leaves in one piece, with its length.
     pub(in super::super) fn hold(&self) {
@@ -266,5 +273,24 @@ mod tests {
         }
         outbox.stopped(true);
         assert!(is_released(&outbox));
+    }
+
+    #[test]
+    fn what_a_guest_says_elsewhere_is_seen_when_it_stops_or_is_done() {
+        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        outbox.go_elsewhere();
+        outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
+        outbox.push(b"first").unwrap();
+        assert!(!is_released(&outbox) && outbox.take_chunk().is_none());
+        outbox.stop_elsewhere();
+        assert!(is_released(&outbox));
+        assert_eq!(outbox.take_chunk().as_deref(), Some(&b"first"[..]));
+        outbox.go_elsewhere();
+        outbox.push(b"last").unwrap();
+        assert!(outbox.take_chunk().is_none());
+        outbox.complete(None).unwrap();
+        // Whoever sees that it is complete must not miss its end.
+        assert!(outbox.is_complete());
+        assert_eq!(outbox.take_chunk().as_deref(), Some(&b"last"[..]));
     }
 }
