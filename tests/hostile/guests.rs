@@ -8,7 +8,7 @@ use crate::support::{Response, Server};
 /// Limits that are hit soon; but for `timeout`, which nobody should come to who computes, on a busy machine either.
 const SHORT: &str = r#"
     timeout = "25s"
-    cpu = "150ms"
+    cpu = "400ms"
     memory = "24MiB"
     response_body = "1MiB"
     log = "256KiB"
