@@ -195,7 +195,7 @@ impl Queue {
         let (go, told) = oneshot::channel();
         let number = line.next;
         line.next += 1;
-        let is_for_core = !self.may_start(terms);
+        let is_for_core = terms.is_slow && !self.may_start(terms);
         line.waiters.insert(number, Waiter { since: now, terms: *terms, is_for_core, go });
         self.lined_up.fetch_add(1, Ordering::SeqCst);
         self.let_in(&mut line, now);
@@ -204,7 +204,8 @@ impl Queue {
 
     /// Whether the guests' computing is why there is a queue, which has stood for a while and is too long.
     fn is_overloaded(&self, line: &Line, terms: &Terms, now: Instant) -> bool {
-        if self.may_start(terms) || !line.standing.is_standing(now) {
+        // To answer one that is quick costs no more than to turn it away.
+        if !terms.is_slow || self.may_start(terms) || !line.standing.is_standing(now) {
             return false;
         }
         let target = terms.target();
