@@ -87,10 +87,20 @@ impl Abi {
 impl Instance {
     /// Hands it its next request.
     pub(super) fn begin(&mut self, exchange: Exchange) {
+        // Ticks have passed while a warm instance waited, which are not this request's.
         match self {
-            Self::ServeHttp(instance) => instance.store.data_mut().begin(exchange),
-            Self::P2(instance) => instance.store.data_mut().begin(exchange),
-            Self::P3(instance) => instance.store.data_mut().begin(exchange),
+            Self::ServeHttp(instance) => {
+                instance.store.set_epoch_deadline(1);
+                instance.store.data_mut().begin(exchange);
+            }
+            Self::P2(instance) => {
+                instance.store.set_epoch_deadline(1);
+                instance.store.data_mut().begin(exchange);
+            }
+            Self::P3(instance) => {
+                instance.store.set_epoch_deadline(1);
+                instance.store.data_mut().begin(exchange);
+            }
         }
     }
 
@@ -113,6 +123,12 @@ impl Instance {
             Self::P2(instance) => instance.may_serve_again(),
             Self::P3(_) => true,
         }
+    }
+
+    /// Lets go of the request that it has served.
+    pub(super) fn rest(&mut self) {
+        let core = self.core();
+        (core.exchange, core.origin) = (None, None);
     }
 
     pub(super) fn core(&mut self) -> &mut Core {

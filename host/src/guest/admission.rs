@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use super::breaker::{Breaker, Change, Verdict};
+use super::breaker::{Change, Verdict};
 use super::engine::Lane;
 use super::limits::{Breaker as BreakerSettings, Limits};
 use super::places::{Taken, UserId};
@@ -76,6 +76,9 @@ impl Admission {
         deadline: Instant,
     ) -> Result<AtWork, Error> {
         let attempt = self.ask(now)?;
+        if attempt.is_some() {
+            pulse.tries();
+        }
         let terms = Terms {
             concurrency: self.concurrency,
             queue: self.queue,
@@ -233,21 +236,22 @@ fn is_failure(error: &Error) -> bool {
     matches!(error.kind(), Kind::Limit(Limit::Cpu | Limit::Memory))
 }
 
-/// Counts a request that has hit a limit. `is_computing`: its guest was at that when it was stopped.
-pub(super) fn count(share: &Share, settings: Option<BreakerSettings>, limit: Limit, is_computing: bool) {
+/// Counts a request that has hit a limit.
+pub(super) fn count(share: &Share, settings: Option<BreakerSettings>, limit: Limit, pulse: &Pulse) {
     share.hit(limit);
     let is_failure = match limit {
         Limit::Cpu | Limit::Memory => true,
-        Limit::Timeout => is_computing,
+        // Not one that was waiting for its client, say.
+        Limit::Timeout => pulse.is_computing(),
         _ => false,
     };
     if is_failure {
-        fail(share, &share.breaker, settings);
+        fail(share, settings, pulse.is_attempt());
     }
 }
 
-fn fail(share: &Share, breaker: &Breaker, settings: Option<BreakerSettings>) {
-    if breaker.fail(settings, Instant::now()) == Change::Opened
+fn fail(share: &Share, settings: Option<BreakerSettings>, is_attempt: bool) {
+    if share.breaker.fail(settings, Instant::now(), is_attempt) == Change::Opened
         && let Some(settings) = settings
     {
         let (handler, reason) = (&**share.name(), Limit::Breaker.name());

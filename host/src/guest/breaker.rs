@@ -87,8 +87,8 @@ impl Breaker {
         }
     }
 
-    /// A request has gone over a limit.
-    pub(super) fn fail(&self, settings: Option<Settings>, now: Instant) -> Change {
+    /// A request has gone over a limit: that which was to try, or another one.
+    pub(super) fn fail(&self, settings: Option<Settings>, now: Instant, is_attempt: bool) -> Change {
         let Some(settings) = settings else { return Change::None };
         let mut inner = self.lock();
         self.is_troubled.store(true, Ordering::Relaxed);
@@ -100,7 +100,7 @@ impl Breaker {
             }
             // Those that were at work before.
             State::Open { .. } => false,
-            State::HalfOpen { .. } => true,
+            State::HalfOpen { .. } => is_attempt,
         };
         if !opens {
             return Change::None;
@@ -181,7 +181,11 @@ mod tests {
         }
 
         fn fail(&self, at: u64) -> Change {
-            self.breaker.fail(Some(SETTINGS), self.start + seconds(at))
+            self.breaker.fail(Some(SETTINGS), self.start + seconds(at), false)
+        }
+
+        fn fail_to_try(&self, at: u64) -> Change {
+            self.breaker.fail(Some(SETTINGS), self.start + seconds(at), true)
         }
 
         fn is_slowed(&self, at: u64) -> bool {
@@ -238,13 +242,14 @@ mod tests {
         let case = Case::new();
         case.open();
         assert_eq!(case.ask(8), Verdict::Try(1));
-        assert_eq!(case.fail(9), Change::Opened);
+        assert_eq!(case.fail(8), Change::None, "one that was at work before says nothing");
+        assert_eq!(case.fail_to_try(9), Change::Opened);
         assert_eq!(case.breaker.tried(1, false), Change::None);
         assert_eq!(case.ask(9), Verdict::Rest(seconds(5)));
         assert_eq!(case.ask(14), Verdict::Try(2));
         // The other order: its end is heard of before its failure.
         assert_eq!(case.breaker.tried(2, false), Change::None);
-        assert_eq!(case.fail(15), Change::Opened);
+        assert_eq!(case.fail_to_try(15), Change::Opened);
         assert_eq!(case.ask(19), Verdict::Rest(seconds(1)));
     }
 
@@ -272,7 +277,7 @@ mod tests {
     fn without_settings_there_is_none() {
         let breaker = Breaker::default();
         let now = Instant::now();
-        assert!((0..100).all(|_| breaker.fail(None, now) == Change::None));
+        assert!((0..100).all(|_| breaker.fail(None, now, false) == Change::None));
         assert_eq!(breaker.ask(None, now), Verdict::Pass);
         assert!(!breaker.is_slowed(None, now));
     }

@@ -1,7 +1,7 @@
 //! The memory of all guests together, fair between handlers as the places are.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::share::{Ledger, Share};
 use crate::error::{Error, Kind, chain};
@@ -22,7 +22,7 @@ pub(super) struct Budget {
     bytes_max: u64,
     bytes: AtomicU64,
     ledger: Arc<Ledger>,
-    idle: OnceLock<Weak<dyn Evicts>>,
+    idle: Mutex<Vec<Weak<dyn Evicts>>>,
 }
 
 impl std::fmt::Debug for dyn Evicts {
@@ -33,13 +33,19 @@ impl std::fmt::Debug for dyn Evicts {
 
 impl Budget {
     pub(super) fn new(bytes_max: u64, ledger: &Arc<Ledger>) -> Self {
-        Self { bytes_max, bytes: AtomicU64::new(0), ledger: Arc::clone(ledger), idle: OnceLock::new() }
+        Self { bytes_max, bytes: AtomicU64::new(0), ledger: Arc::clone(ledger), idle: Mutex::default() }
     }
 
     /// Who ends idle instances when memory is short.
     pub(super) fn evicts<E: Evicts + 'static>(&self, idle: &Arc<E>) {
         let idle: Weak<E> = Arc::downgrade(idle);
-        let _ = self.idle.set(idle);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+    }
+
+    /// Ends one idle instance; says whether there was one.
+    fn evict(&self) -> bool {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        idle.iter().filter_map(Weak::upgrade).any(|idle| idle.evict())
     }
 
     /// Bytes in use.
@@ -85,10 +91,8 @@ impl Account {
     /// Takes further bytes, for which idle instances have to go if need be; says whether they are to be had.
     pub(super) fn take(&mut self, bytes: u64) -> bool {
         let mut is_taken = self.budget.take(&self.share, bytes);
-        if !is_taken && let Some(idle) = self.budget.idle.get().and_then(Weak::upgrade) {
-            while !is_taken && idle.evict() {
-                is_taken = self.budget.take(&self.share, bytes);
-            }
+        while !is_taken && self.budget.evict() {
+            is_taken = self.budget.take(&self.share, bytes);
         }
         if is_taken {
             self.bytes += bytes;

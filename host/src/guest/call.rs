@@ -68,7 +68,7 @@ impl Label {
     /// Counts the limit that a request has hit, if it was one.
     pub(super) fn count(&self, error: Error) -> Error {
         let Kind::Limit(limit) = error.kind() else { return error };
-        admission::count(&self.share, self.breaker, limit, self.pulse.is_computing());
+        admission::count(&self.share, self.breaker, limit, &self.pulse);
         let is_shed = error.kind().origin() == Origin::Host;
         if is_shed && !self.share.is_news(limit) { error.old_news() } else { error }
     }
@@ -174,9 +174,12 @@ impl Call {
             return Poll::Ready(Err(Limit::Timeout.into()));
         }
         if poll_timeout(&mut self.timeout, self.outbox.timeout_at(), cx).is_ready() {
-            *slot = None;
-            self.outbox.give_prepared();
-            return Poll::Ready(Ok(()));
+            if self.outbox.give_prepared() {
+                *slot = None;
+                return Poll::Ready(Ok(()));
+            }
+            // The guest has changed its mind, which is to be looked at again.
+            cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
@@ -241,7 +244,10 @@ impl Drop for Call {
 /// Lets a guest work on that nobody waits for.
 async fn work_on(work: Work, end: Instant, is_served: bool, label: Label) {
     // Errors have nobody to go to; who served its client well should know what became of the rest.
-    if tokio::time::timeout_at(end, work).await.is_err() && is_served {
+    let ended = tokio::time::timeout_at(end, work).await;
+    if let Ok(Err(error)) = ended {
+        label.count(error);
+    } else if ended.is_err() && is_served {
         let (handler, request_id) = (&*label.handler, label.request.as_str());
         tracing::warn!(
             handler,

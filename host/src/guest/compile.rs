@@ -153,7 +153,8 @@ fn supervise(mut child: Child, wasm: &[u8], timeout: Duration) -> Result<Vec<u8>
         scope.spawn(move || sender.send(read(output, CODE_BYTES_MAX + 1)));
         let code = receiver.recv_timeout(timeout);
         if code.is_err() {
-            child.kill().map_err(Failure::Broken)?;
+            // Whatever comes of it, there is nobody else to wait for it.
+            let _ = child.kill();
         }
         let status = child.wait().map_err(Failure::Broken)?;
         let reason = reason.join().ok().and_then(Result::ok).unwrap_or_default();

@@ -234,34 +234,36 @@ fn work(rota: &Rota) {
 
 impl Job {
     /// Lets the guest compute until the next tick, and is there again when it wants to go on.
-    fn slice(mut self) -> Option<Self> {
-        let context = self.runtime.enter();
-        if self.reply.is_closed() {
+    fn slice(self) -> Option<Self> {
+        // Longer than the job: a guest that ends here may leave work behind that belongs to the runtime.
+        let runtime = self.runtime.clone();
+        let _context = runtime.enter();
+        let mut job = self;
+        if job.reply.is_closed() {
             return None;
         }
-        self.woken.0.store(false, Ordering::Relaxed);
-        let waker = Waker::from(Arc::clone(&self.woken));
-        let outbox = self.stretch.outbox.as_deref();
+        job.woken.0.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&job.woken));
+        let outbox = job.stretch.outbox.as_deref();
         outbox.inspect(|outbox| outbox.go_elsewhere());
         let begin = thread_cpu();
-        let polled = self.stretch.work.as_mut().poll(&mut Context::from_waker(&waker));
-        self.used += thread_cpu().saturating_sub(begin);
-        drop(context);
+        let polled = job.stretch.work.as_mut().poll(&mut Context::from_waker(&waker));
+        job.used += thread_cpu().saturating_sub(begin);
         if polled.is_pending() {
-            self.stretch.outbox.as_deref().inspect(|outbox| outbox.stop_elsewhere());
+            job.stretch.outbox.as_deref().inspect(|outbox| outbox.stop_elsewhere());
         }
         let polled = match polled {
-            Poll::Pending if self.woken.0.load(Ordering::Acquire) => {
-                if self.used > self.stretch.allowance {
-                    self.stretch.pulse.spend();
+            Poll::Pending if job.woken.0.load(Ordering::Acquire) => {
+                if job.used > job.stretch.allowance {
+                    job.stretch.pulse.spend();
                 }
-                return Some(self);
+                return Some(job);
             }
-            Poll::Pending => Ok(self.stretch.work),
+            Poll::Pending => Ok(job.stretch.work),
             Poll::Ready(result) => Err(result),
         };
         // Nobody may be left to take it, which ends it.
-        let _ = self.reply.send(Outcome { polled, used: self.used });
+        let _ = job.reply.send(Outcome { polled, used: job.used });
         None
     }
 }

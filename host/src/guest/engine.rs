@@ -153,6 +153,7 @@ impl GuestEngine {
             return Ok(Arc::clone(lane));
         }
         let lane = Arc::new(Lane::new(&self.0.settings, &self.0.ledger, true)?);
+        self.0.budget.evicts(&lane);
         Ok(Arc::clone(slot.insert(lane)))
     }
 

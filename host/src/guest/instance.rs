@@ -271,13 +271,14 @@ impl Guest {
     }
 
     /// Keeps an instance for the next request, if it is to be reused and fit for it.
-    fn keep(&self, live: Live) {
+    fn keep(&self, mut live: Live) {
         let Isolation::Reuse(reuse) = self.isolation else { return };
         if live.served > 1 {
             self.is_reusable.store(true, Ordering::Relaxed);
         }
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
         if is_wanted && live.instance.may_serve_again() {
+            live.instance.rest();
             self.parked.park(live, reuse.idle_max);
             self.admission.make_room();
         }

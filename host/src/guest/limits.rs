@@ -135,6 +135,9 @@ impl MemoryLimiter {
 
     /// Takes so much more, if there is so much.
     fn take(&mut self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let sum = self.bytes.saturating_add(bytes);
         let fits = sum <= self.bytes_max;
         self.refused |= !fits;
@@ -152,13 +155,14 @@ impl MemoryLimiter {
 
     /// Notes what the host holds for the instance now; says whether that is within the limit.
     pub(super) fn hold(&mut self, held: u64) -> bool {
-        let before = std::mem::take(&mut self.held);
-        self.give_back(before);
-        let allowed = self.take(held);
-        if allowed {
-            self.held = held;
+        // Only the difference: what it has, nobody else may take meanwhile.
+        let more = held.saturating_sub(self.held);
+        if !self.take(more) {
+            return false;
         }
-        allowed
+        self.give_back(self.held.saturating_sub(held));
+        self.held = held;
+        true
     }
 
     fn grow(&mut self, bytes: u64) -> bool {

@@ -21,6 +21,8 @@ pub(super) struct Pulse {
     share: OnceLock<Arc<Share>>,
     /// Its handler had better not be trusted to wait soon.
     is_slowed: AtomicBool,
+    /// It tries whether its handler is well again.
+    is_attempt: AtomicBool,
 }
 
 impl Pulse {
@@ -52,6 +54,15 @@ impl Pulse {
         {
             share.queue.has_started();
         }
+    }
+
+    pub(super) fn tries(&self) {
+        self.is_attempt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it tries whether its handler is well again.
+    pub(super) fn is_attempt(&self) -> bool {
+        self.is_attempt.load(Ordering::Relaxed)
     }
 
     /// It starts after all; says whether that was not so already.

@@ -196,8 +196,12 @@ impl Outbox {
     }
 
     /// The guest goes on in another thread: what it says is not looked at before it has stopped there, just as at home.
+    /// But for what it had said when it stopped last: its connection may not have come to that yet.
     pub(in super::super) fn go_elsewhere(&self) {
-        self.lock().is_elsewhere = true;
+        let mut inner = self.lock();
+        let has_head = inner.head.is_some() && inner.released;
+        let may_leave = !inner.hold.is_held() && (has_head || !inner.buffer.is_empty());
+        inner.is_elsewhere = !may_leave;
     }
 
     /// The guest has stopped there, but not ended.
@@ -292,5 +296,18 @@ mod tests {
         // Whoever sees that it is complete must not miss its end.
         assert!(outbox.is_complete());
         assert_eq!(outbox.take_chunk().as_deref(), Some(&b"last"[..]));
+    }
+
+    #[test]
+    fn what_it_had_said_when_it_stopped_is_not_hidden_again() {
+        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        outbox.go_elsewhere();
+        outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
+        outbox.push(b"first").unwrap();
+        outbox.stop_elsewhere();
+        // The next slice begins before the connection has looked.
+        outbox.go_elsewhere();
+        assert!(is_released(&outbox));
+        assert_eq!(outbox.take_chunk().as_deref(), Some(&b"first"[..]));
     }
 }

@@ -48,10 +48,18 @@ impl Outbox {
         inner.prepared.as_ref().filter(|_| !inner.released).map(|prepared| prepared.at)
     }
 
-    /// Puts the prepared answer in place of what there is. The guest must not run again.
-    pub(in super::super) fn give_prepared(&self) {
+    /// Puts the prepared answer in place of what there is, after which the guest can add nothing; says whether it could. The
+    /// guest may be at work elsewhere, and change its mind just now.
+    pub(in super::super) fn give_prepared(&self) -> bool {
         let mut inner = self.lock();
-        let Some(Prepared { status, headers, body, .. }) = inner.prepared.take() else { return };
+        if inner.released {
+            return false;
+        }
+        let Some(Prepared { status, headers, body, .. }) =
+            inner.prepared.take_if(|prepared| prepared.at <= Instant::now())
+        else {
+            return false;
+        };
         inner.broken = None;
         inner.owed = None;
         inner.trailers = None;
@@ -59,5 +67,6 @@ impl Outbox {
         inner.head = Some((status, headers));
         inner.whole = Some(body);
         inner.stage = Stage::Ended;
+        true
     }
 }
