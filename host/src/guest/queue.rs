@@ -3,8 +3,8 @@
 //! Two things let a request in: fewer are at work than `concurrency` says, and the machine can start one more guest of
 //! this handler. Guests that wait for something cost no processor and are only held to the first. A queue that comes and
 //! goes is a burst, which is what queues are for; one that stands only makes everybody late. So when it has stood for
-//! [`INTERVAL`], newcomers are turned away while it is longer than what is soon done, and so is who has waited for longer
-//! than that: the idea of CoDel (RFC 8289 section 3), with its interval.
+//! [`INTERVAL`], newcomers are turned away while it is longer than what is soon done, and so are those that have waited for
+//! longer than that takes: the idea of CoDel (RFC 8289 section 3), with its interval.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +30,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// What is a short wait in a standing queue (RFC 8289 section 4.4), when requests compute for less.
 const TARGET: Duration = Duration::from_millis(5);
 
-/// And when they compute for more: that of so many requests.
-const TARGET_REQUESTS: u32 = 2;
+/// And when they compute for more: that of so many requests for each core. Then who is let in waits for three requests and
+/// shares its core with another: five times what it takes alone. No queue of so many is too long.
+const TARGET_REQUESTS: u32 = 3;
 
 /// What holds for a request that comes.
 #[derive(Clone, Copy, Debug)]
@@ -208,11 +209,12 @@ impl Queue {
         if !terms.is_slow || self.may_start(terms) || !line.standing.is_standing(now) {
             return false;
         }
-        let target = terms.target();
-        let Some((_, oldest)) = line.waiters.first_key_value() else { return false };
-        // Who comes last waits for longer than the oldest has so far.
-        let expected = terms.typical_cpu * (line.waiters.len() as u32) / self.cores;
-        now.duration_since(oldest.since) > target || expected > target
+        line.waiters.len() >= self.soon_done()
+    }
+
+    /// Requests that may wait for a core whatever happens.
+    fn soon_done(&self) -> usize {
+        self.cores.saturating_mul(TARGET_REQUESTS) as usize
     }
 
     /// Ends the wait of `number`; says whether it had not been let in.
@@ -276,10 +278,12 @@ impl Queue {
 
     /// Lets in as many as there is room for, and turns away those that have waited for too long in a standing queue.
     fn let_in(&self, line: &mut Line, now: Instant) {
-        while let Some(oldest) = line.waiters.first_entry() {
+        loop {
+            let is_long = line.waiters.len() > self.soon_done();
+            let Some(oldest) = line.waiters.first_entry() else { return };
             let waiter = oldest.get();
             let is_late = waiter.is_for_core && now.duration_since(waiter.since) > waiter.terms.target();
-            let told = if is_late && line.standing.is_standing(now) {
+            let told = if is_long && is_late && line.standing.is_standing(now) {
                 Err(Limit::Overload)
             } else if self.take(&waiter.terms) {
                 Ok(())

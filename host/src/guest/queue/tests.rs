@@ -120,31 +120,37 @@ fn bursts_wait() {
 }
 
 #[test]
-fn standing_queues_turn_away_who_has_waited_for_long() {
-    let queue = full();
-    let now = Instant::now();
-    let (_, mut first) = waits(&queue, &TERMS, now);
-    let (_, mut second) = waits(&queue, &TERMS, now + ms(90));
-    assert!(first.try_recv().is_err(), "it is a burst so far");
-    let (_, mut third) = waits(&queue, &TERMS, now + ms(105));
-    assert_eq!(first.try_recv(), Ok(Err(Limit::Overload)));
-    assert!(second.try_recv().is_err() && third.try_recv().is_err(), "two requests take 20 ms");
-    let (_, _fourth) = waits(&queue, &TERMS, now + ms(111));
-    assert_eq!(second.try_recv(), Ok(Err(Limit::Overload)));
-    assert!(third.try_recv().is_err());
-}
-
-#[test]
 fn standing_queues_are_no_longer_than_what_is_soon_done() {
     let queue = full();
     let now = Instant::now();
-    let (number, first) = waits(&queue, &TERMS, now);
+    let (number, _first) = waits(&queue, &TERMS, now);
+    assert!(queue.withdraw(number));
+    // It was empty for a moment only: it is the same queue. Three for each of two cores may wait.
     let later = now + ms(100);
-    let told: Vec<_> = (0..6).map_while(|_| queue.withdraw(number).then_some(())).collect();
-    drop((told, first));
-    // It was empty for a moment only: it is the same queue. Twice 10 ms on two cores is four of them.
-    let told: Vec<_> = (0..5).map(|_| waits(&queue, &TERMS, later)).collect();
+    let told: Vec<_> = (0..6).map(|_| waits(&queue, &TERMS, later)).collect();
     assert_eq!(queue.line_up(&TERMS, later).err(), Some(Limit::Overload));
+    drop(told);
+}
+
+#[test]
+fn who_has_come_in_a_burst_makes_way_when_the_queue_stands() {
+    let queue = full();
+    let now = Instant::now();
+    let mut told: Vec<_> = (0..8).map(|_| waits(&queue, &TERMS, now).1).collect();
+    assert_eq!(queue.line_up(&TERMS, now + ms(100)).err(), Some(Limit::Overload));
+    let turned_away = |told: &mut oneshot::Receiver<Told>| told.try_recv() == Ok(Err(Limit::Overload));
+    let turned_away: Vec<_> = told.iter_mut().map(turned_away).collect();
+    assert_eq!(turned_away, [true, true, false, false, false, false, false, false], "six are soon done");
+}
+
+#[test]
+fn quick_requests_wait() {
+    let queue = full();
+    let quick = Terms { is_slow: false, ..TERMS };
+    (0..4).for_each(|_| queue.begin_computing());
+    let now = Instant::now();
+    let told: Vec<_> = (0..50).map(|_| waits(&queue, &quick, now)).collect();
+    let (_, _last) = waits(&queue, &quick, now + ms(500));
     drop(told);
 }
 
