@@ -122,7 +122,9 @@ pub(super) fn load(engine: &Engine, path: &Path) -> wasmtime::Result<Compiled> {
 fn is_private(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    fs::metadata(folder).is_ok_and(|folder| folder.mode() & WRITABLE_BY_OTHERS == 0)
+    let own = rustix::process::geteuid().as_raw();
+    fs::metadata(folder)
+        .is_ok_and(|folder| folder.mode() & WRITABLE_BY_OTHERS == 0 && [own, 0].contains(&folder.uid()))
 }
 
 #[cfg(not(unix))]
