@@ -105,7 +105,7 @@ fn abis_are_siblings_on_common_ground() {
 }
 
 #[test]
-fn the_gate_and_what_is_above_it_meet_in_the_link() {
+fn the_halves_of_a_connection_meet_in_its_loop() {
     let mut failures = Vec::new();
     for (_, file, code) in host_files() {
         let Ok(inside) = file.strip_prefix("host/src") else { continue };

@@ -1,6 +1,9 @@
 //! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -37,11 +40,9 @@ impl Connections {
     /// Serves one connection to its end, or until it is idle and has to make room for another.
     pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, guard: Guard) {
         let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
-        tokio::select! {
-            () = self.serve_requests(stream, peer, guard) => {}
-            () = activity.is_shed() => {
-                tracing::debug!(remote, "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached");
-            }
+        let served = self.serve_requests(stream, peer, guard);
+        if with_rare(served, activity.is_shed(), || activity.is_asked()).await.is_none() {
+            tracing::debug!(remote, "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached");
         }
     }
 
@@ -89,6 +90,26 @@ impl Connections {
         }
         Some(first)
     }
+}
+
+/// Runs `served` to its end, or until `event`; `None` then. The event is polled once, so that it can wake this task, and
+/// then only when `has_come` says so: what hardly ever happens costs a request one load.
+async fn with_rare<T>(
+    served: impl Future<Output = T>,
+    event: impl Future<Output = ()>,
+    has_come: impl Fn() -> bool,
+) -> Option<T> {
+    let (mut served, mut event, mut is_awaited) = (pin!(served), pin!(event), false);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = served.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if std::mem::replace(&mut is_awaited, true) && !has_come() {
+            return Poll::Pending;
+        }
+        event.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// As tokio's `timeout`, with a clock that may be off; `None` when time is up.

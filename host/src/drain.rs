@@ -117,6 +117,18 @@ impl Guard {
         let _ = tokio::time::timeout(LEAVING_GRACE, self.reached(Phase::Draining)).await;
     }
 
+    /// How far the shutdown has come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Whether the drain has begun, for those who hold nothing up.
+    #[must_use]
+    pub fn begun(&self) -> Begun {
+        self.begun.clone()
+    }
+
     /// Whether the drain has begun.
     #[must_use]
     pub fn drain_has_begun(&self) -> bool {

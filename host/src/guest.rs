@@ -56,7 +56,7 @@ pub use isolation::{Concurrency, Isolation, Reuse};
 pub use limits::{Breaker, Limits};
 pub use next::{Answer, Next};
 pub(crate) use request_body::Leftover;
-pub use request_body::{NetworkBody, RequestBody};
+pub use request_body::{BodyError, NetworkBody, RequestBody};
 pub use share::{Ledger, Share};
 pub(crate) use take::Take;
 pub use take::TakeLimit;

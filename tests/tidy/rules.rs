@@ -170,19 +170,24 @@ pub(super) const ABOVE_GUESTS: [&str; 7] =
 
 /// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
 /// parts) never knows what is above it (`settle`), and they meet in `link`.
-pub(super) const HTTP1: [(&str, &[&str]); 12] = [
+pub(super) const HTTP1: [(&str, &[&str]); 14] = [
     ("arrival", &["clock", "refusal"]),
     ("chunks", &[]),
     ("clock", &[]),
-    ("gate", &["arrival", "chunks", "clock", "head", "link", "outbound", "refusal", "sentry"]),
+    (
+        "conn",
+        &["clock", "head", "inbound", "link", "outbound", "response", "sentry", "settle", "upload"],
+    ),
     ("head", &["refusal"]),
-    ("link", &["head"]),
-    ("outbound", &["clock", "link"]),
-    ("properties", &["chunks", "clock", "gate", "head", "link", "outbound"]),
+    ("inbound", &["arrival", "chunks", "clock", "head", "refusal"]),
+    ("link", &[]),
+    ("outbound", &["clock", "response"]),
+    ("properties", &["chunks", "clock", "head", "inbound"]),
     ("refusal", &[]),
+    ("response", &[]),
     ("sentry", &["clock"]),
-    ("settle", &["link"]),
-    ("shared", &["gate"]),
+    ("settle", &["response"]),
+    ("upload", &["head"]),
 ];
 
 /// Files of `host/src` that take bytes and give a verdict: no input, no output, no clock.

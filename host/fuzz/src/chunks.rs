@@ -1,5 +1,5 @@
-//! Any chunked body in any pieces: no panic, nothing beyond what is there, one end however it is split, and no other than
-//! httparse's.
+//! Any chunked body in any pieces: no panic, nothing beyond what is there, one end and one content however it is split, and no
+//! other than httparse's.
 
 use httparse::{EMPTY_HEADER, Status};
 
@@ -8,7 +8,7 @@ use httparse::{EMPTY_HEADER, Status};
 #[allow(dead_code, unreachable_pub, reason = "made for the host, which uses all of it")]
 mod scanner;
 
-use scanner::{Chunks, Malformed};
+use scanner::{Chunks, Malformed, Piece};
 
 /// Input: one byte, the length of the pieces; the rest is the body and what follows it.
 pub fn chunks(input: &[u8]) {
@@ -20,28 +20,27 @@ pub fn chunks(input: &[u8]) {
     }
 }
 
-/// Where the body ends, if it does, when it arrives in pieces of `step` bytes.
-fn scan(bytes: &[u8], step: usize) -> Result<Option<usize>, Malformed> {
-    let (mut chunks, mut at, mut seen) = (Chunks::new(), 0, 0);
+/// Where the body ends, if it does, when it arrives in pieces of `step` bytes; and its content.
+fn scan(bytes: &[u8], step: usize) -> Result<Option<(usize, Vec<u8>)>, Malformed> {
+    let (mut chunks, mut at, mut seen, mut content) = (Chunks::new(), 0, 0, Vec::new());
     while seen < bytes.len() {
         seen = (seen + step).min(bytes.len());
-        loop {
-            let count = chunks.advance(&bytes[at..seen])?;
-            assert!(count <= seen - at);
+        while let Some(next) = chunks.next(&bytes[at..seen])? {
+            let (Piece::Framing(count) | Piece::Content(count) | Piece::Trailers(count)) = next;
+            assert!((1..=seen - at).contains(&count));
+            match next {
+                Piece::Content(_) => content.extend_from_slice(&bytes[at..at + count]),
+                Piece::Trailers(_) => return Ok(Some((at + count, content))),
+                Piece::Framing(_) => {}
+            }
             at += count;
-            if chunks.is_done() {
-                return Ok(Some(at));
-            }
-            if count == 0 {
-                break;
-            }
         }
     }
     Ok(None)
 }
 
-fn scan_with_httparse(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
+fn scan_with_httparse(bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    let (mut at, mut content) = (0, Vec::new());
     loop {
         let Ok(Status::Complete((line, size))) = httparse::parse_chunk_size(&bytes[at..]) else {
             return None;
@@ -50,11 +49,13 @@ fn scan_with_httparse(bytes: &[u8]) -> Option<usize> {
         if size == 0 {
             let mut lines = [EMPTY_HEADER; 200];
             return match httparse::parse_headers(&bytes[at..], &mut lines) {
-                Ok(Status::Complete((len, _))) => Some(at + len),
+                Ok(Status::Complete((len, _))) => Some((at + len, content)),
                 _ => None,
             };
         }
-        at = at.checked_add(usize::try_from(size).ok()?)?;
+        let end = at.checked_add(usize::try_from(size).ok()?)?;
+        content.extend_from_slice(bytes.get(at..end)?);
+        at = end;
         at += bytes.get(at..)?.starts_with(b"\r\n").then_some(2)?;
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -17,7 +18,7 @@ use super::Connections;
 use super::socket::Socket;
 use crate::config::ServerConfig;
 use crate::drain::{Guard, Phase};
-use crate::guest::{NetworkBody, Peer};
+use crate::guest::{BodyError, NetworkBody, Peer};
 use crate::listener::Stream;
 use crate::stall::{StallLimit, Streams};
 
@@ -65,7 +66,7 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
         let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
         service_fn(move |request: Request<Incoming>| {
             let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
-            let request = request.map(NetworkBody::new);
+            let request = request.map(|body| NetworkBody::new(body.map_err(classify)));
             let begun = server.dispatcher.begin(&peer, &request);
             async move {
                 Ok::<_, Infallible>(server.dispatcher.call(&server.config.name, &peer, request, begun).await)
@@ -151,4 +152,8 @@ async fn idle(peer: &Arc<Peer>, limit: Option<Duration>) {
         }
         was_idle = is_idle;
     }
+}
+
+fn classify(error: hyper::Error) -> BodyError {
+    if error.is_canceled() || error.is_closed() { BodyError::Gone } else { BodyError::Broken }
 }

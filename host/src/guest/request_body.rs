@@ -42,6 +42,35 @@ pub(crate) enum Leftover {
     Unknown,
 }
 
+/// Why a connection has no more of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The client went away.
+    Gone,
+    /// It ended early or was malformed.
+    Broken,
+}
+
+impl std::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "the client went away",
+            Self::Broken => "the request body is broken off or malformed",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl std::convert::From<BodyError> for ReadError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Gone => Self::Gone,
+            BodyError::Broken => Self::Broken,
+        }
+    }
+}
+
 /// A body on the network, in two hands: those of the handler, which reads it, and those of the connection, which has
 /// to be rid of the rest. Clones are the same body.
 #[derive(Clone, Debug)]
@@ -49,20 +78,28 @@ pub struct NetworkBody(Option<Arc<Mutex<Source>>>);
 
 #[derive(Debug)]
 struct Source {
-    body: Option<hyper::body::Incoming>,
+    body: Option<UnsyncBoxBody<Bytes, BodyError>>,
     was_asked: bool,
     is_broken: bool,
-    /// It was read to its end; hyper does not say so of chunked ones.
+    /// It was read to its end, which a body need not know of itself.
     has_ended: bool,
 }
 
 impl NetworkBody {
-    /// The body that hyper has announced.
+    /// The body of a request without any.
     #[must_use]
-    pub fn new(body: hyper::body::Incoming) -> Self {
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// A body that a connection has announced.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
+    {
         // Most requests have none, and need no room for it.
         Self((!body.is_end_stream()).then(|| {
-            let body = Some(body);
+            let body = Some(UnsyncBoxBody::new(body));
             Arc::new(Mutex::new(Source { body, was_asked: false, is_broken: false, has_ended: false }))
         }))
     }
@@ -78,7 +115,7 @@ impl NetworkBody {
         let polled = std::pin::Pin::new(body).poll_frame(cx);
         if let Poll::Ready(Some(Err(error))) = polled {
             source.is_broken = true;
-            return Poll::Ready(Some(Err(classify(&error))));
+            return Poll::Ready(Some(Err(error.into())));
         }
         source.has_ended |= matches!(polled, Poll::Ready(None));
         polled.map(|frame| frame.map(|frame| frame.map_err(|_| ReadError::Broken)))
@@ -96,7 +133,7 @@ impl NetworkBody {
         }
     }
 
-    /// Whether anybody has asked for it: that is what makes hyper send `100 Continue`.
+    /// Whether anybody has asked for it: that is what makes a connection send `100 Continue`.
     pub(crate) fn was_asked(&self) -> bool {
         self.lock().is_some_and(|source| source.was_asked)
     }
@@ -349,8 +386,4 @@ impl http_body::Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         self.declared == Some(0) && self.rest.is_empty()
     }
-}
-
-fn classify(error: &hyper::Error) -> ReadError {
-    if error.is_canceled() || error.is_closed() { ReadError::Gone } else { ReadError::Broken }
 }

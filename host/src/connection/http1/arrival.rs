@@ -1,8 +1,6 @@
 //! A request head on its way in: where it ends, since when it has been coming, and what is answered when it stops.
 //!
-//! Reads nothing itself: it looks at what the gate has received. Looking costs each byte once, however it is cut up.
-
-use std::time::Duration;
+//! Reads nothing itself: it looks at what was received. Looking costs each byte once, however it is cut up.
 
 use bytes::{Buf as _, BytesMut};
 use tokio::time::Instant;
@@ -49,8 +47,8 @@ impl Arrival {
         self.awaited_since = Instant::now();
     }
 
-    pub(super) fn awaited_for(&self) -> Duration {
-        self.awaited_since.elapsed()
+    pub(super) fn awaited_since(&self) -> Instant {
+        self.awaited_since
     }
 
     /// Behind a POST, old clients send an empty line that they do not count (RFC 9112 section 2.2).

@@ -1,5 +1,5 @@
-//! A second pair of eyes on chunked request bodies: hyper decodes them, this says where they end, and lets nothing
-//! pass that two readers could understand differently (RFC 9112 section 7.1).
+//! Chunked request bodies: which bytes are content, and where they end. Nothing passes that two readers could understand
+//! differently (RFC 9112 section 7.1).
 
 use httparse::EMPTY_HEADER;
 
@@ -30,6 +30,16 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
+/// What comes next of a body, in bytes. None is empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// Lines around the content, for nobody.
+    Framing(usize),
+    Content(usize),
+    /// The trailer section with its empty line: the end.
+    Trailers(usize),
+}
+
 /// Follows one chunked body.
 #[derive(Debug)]
 pub(super) struct Chunks {
@@ -43,44 +53,33 @@ impl Chunks {
         Self { place: Place::Size, overhead: 0 }
     }
 
-    /// Whether the body has ended.
-    pub(super) fn is_done(&self) -> bool {
-        self.place == Place::Done
-    }
-
-    /// How many of `bytes` are further body, checked. With none, more bytes are needed first.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let mut at = 0;
-        loop {
-            let rest = &bytes[at..];
-            at += match self.place {
-                Place::Done => return Ok(at),
-                Place::Data(left) if rest.is_empty() && left > 0 => return Ok(at),
-                Place::Data(left) => {
-                    let count = left.min(rest.len() as u64);
-                    self.place = if count == left { Place::DataEnd } else { Place::Data(left - count) };
-                    count as usize
+    /// What `bytes`, which follow what was taken so far, begin with; `None` when there have to be more of them to tell, and
+    /// behind the end. What is returned counts as taken.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<Option<Piece>, Malformed> {
+        match self.place {
+            Place::Done => Ok(None),
+            Place::Data(_) if bytes.is_empty() => Ok(None),
+            Place::Data(left) => {
+                let count = left.min(bytes.len() as u64);
+                self.place = if count == left { Place::DataEnd } else { Place::Data(left - count) };
+                Ok(Some(Piece::Content(count as usize)))
+            }
+            Place::DataEnd => match bytes {
+                [b'\r', b'\n', ..] => {
+                    self.place = Place::Size;
+                    Ok(Some(Piece::Framing(2)))
                 }
-                Place::DataEnd => match rest {
-                    [b'\r', b'\n', ..] => {
-                        self.place = Place::Size;
-                        2
-                    }
-                    [] | [b'\r'] => return Ok(at),
-                    _ => return Err(Malformed),
-                },
-                Place::Size => match self.size_line(rest)? {
-                    Some(len) => len,
-                    None => return Ok(at),
-                },
-                Place::Trailers => match trailers(rest)? {
-                    Some(len) => {
-                        self.place = Place::Done;
-                        len
-                    }
-                    None => return Ok(at),
-                },
-            };
+                [] | [b'\r'] => Ok(None),
+                _ => Err(Malformed),
+            },
+            Place::Size => Ok(self.size_line(bytes)?.map(Piece::Framing)),
+            Place::Trailers => {
+                let section = trailers(bytes)?;
+                if section.is_some() {
+                    self.place = Place::Done;
+                }
+                Ok(section.map(Piece::Trailers))
+            }
         }
     }
 
@@ -94,7 +93,7 @@ impl Chunks {
             return Err(Malformed);
         }
         let size = line.split(|&byte| byte == b';').next().unwrap_or_default();
-        // Spaces and tabs only: to hyper, a form feed is none.
+        // Spaces and tabs only: to others, a form feed is none.
         let digits_end = size.iter().rposition(|byte| !b" \t".contains(byte)).map_or(0, |last| last + 1);
         let digits = &size[..digits_end];
         if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -135,21 +134,35 @@ mod tests {
 
     /// Feeds `body` in pieces of `step` bytes; says how many bytes were the body's.
     fn run(body: &[u8], step: usize) -> Result<Option<usize>, Malformed> {
-        let (mut chunks, mut at, mut seen) = (Chunks::new(), 0, 0);
+        Ok(read(body, step)?.map(|(end, _)| end))
+    }
+
+    /// The same, with the content.
+    fn read(body: &[u8], step: usize) -> Result<Option<(usize, Vec<u8>)>, Malformed> {
+        let (mut chunks, mut at, mut seen, mut content) = (Chunks::new(), 0, 0, Vec::new());
         while seen < body.len() {
             seen = (seen + step).min(body.len());
-            loop {
-                let count = chunks.advance(&body[at..seen])?;
-                at += count;
-                if chunks.is_done() {
-                    return Ok(Some(at));
-                }
-                if count == 0 {
-                    break;
+            while let Some(piece) = chunks.next(&body[at..seen])? {
+                match piece {
+                    Piece::Framing(count) => at += count,
+                    Piece::Content(count) => {
+                        content.extend_from_slice(&body[at..at + count]);
+                        at += count;
+                    }
+                    Piece::Trailers(count) => return Ok(Some((at + count, content))),
                 }
             }
         }
         Ok(None)
+    }
+
+    #[test]
+    fn content_is_what_is_between_the_lines() {
+        let body = b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nX-T: one\r\n\r\nGET";
+        for step in 1..=body.len() {
+            let (end, content) = read(body, step).unwrap().unwrap();
+            assert_eq!((end, &content[..]), (body.len() - 3, &b"abc0123456789"[..]), "by {step}");
+        }
     }
 
     #[test]

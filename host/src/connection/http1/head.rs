@@ -1,28 +1,20 @@
-//! What a request head must be before hyper gets to see it, by net/http's rules where they differ from hyper's.
-//!
-//! Pure: bytes in, a verdict out. What passes is handed on as it came, save for targets that hyper's URI type cannot
-//! hold and for CONNECT, whose successful answers hyper would take for tunnels: these travel under a placeholder, and
-//! `Restored` puts them back before anybody else looks.
+//! Makes a request of a head, by net/http's rules. Pure: bytes in, a request or a refusal out.
 
-use bytes::{Bytes, BytesMut};
-use http::{Method, Uri};
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version, request};
 use httparse::{EMPTY_HEADER, Header, Status};
 use wasmux_mux::Target;
 
 use super::refusal::Refusal;
 use crate::authority::is_host_byte;
+use crate::guest::RawTarget;
 pub(crate) use crate::limit::HEADERS_MAX;
 
 /// What almost every request gets by with: room for all of them would take 16 KB for each.
 const HEADERS_USUAL: usize = 32;
 
-/// What hyper is told instead of CONNECT.
-const CONNECT_PLACEHOLDER: &[u8] = b"X-CONNECT";
-
-/// What hyper is told instead of a target that it cannot hold.
-const TARGET_PLACEHOLDER: &[u8] = b"/";
-
-/// Targets above this go under a placeholder too: `http::Uri` ends at 64 KiB.
+/// Targets above this are kept beside the URI: `http::Uri` ends at 64 KiB.
 const TARGET_BYTES_PLAIN: usize = 32 * 1024;
 
 /// Names that no trailer may have (Go: net/http.fixTrailer).
@@ -39,78 +31,62 @@ pub(super) enum Framing {
 
 /// A head that may pass.
 #[derive(Debug)]
-pub(super) struct Accepted {
-    /// For hyper.
-    pub(super) bytes: Bytes,
+pub(super) struct Head {
+    /// The request without its body. A target that a URI cannot hold is there as a `RawTarget` too.
+    pub(super) parts: request::Parts,
     pub(super) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
     /// The connection may outlive the response: HTTP/1.1 without `close`, or HTTP/1.0 with `keep-alive`.
     pub(super) keep_alive: bool,
-    pub(super) is_post: bool,
-    /// What hyper was not told.
-    pub(super) restored: Option<Restored>,
-}
-
-/// Method and target in place of the placeholders.
-#[derive(Debug)]
-pub(super) struct Restored {
-    pub(super) method: Method,
-    /// The target, escaped where a URI must be.
-    pub(super) uri: Uri,
-    /// The target as it came.
-    pub(super) raw: Bytes,
 }
 
 /// The first line, taken apart.
 struct RequestLine<'h> {
     method: &'h [u8],
     target: &'h [u8],
-    minor: u8,
+    is_11: bool,
     /// Bytes up to and with the line's end.
     len: usize,
 }
 
 /// Judges a complete head, which ends with its empty line.
-pub(super) fn check(head: BytesMut) -> Result<Accepted, Refusal> {
-    let line = request_line(&head)?;
+pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
+    let line = request_line(head)?;
+    let method = Method::from_bytes(line.method).map_err(|_| Refusal::Malformed)?;
     let (mut few, mut many) = ([EMPTY_HEADER; HEADERS_USUAL], Vec::new());
     let mut parsed = httparse::parse_headers(&head[line.len..], &mut few);
     if parsed == Err(httparse::Error::TooManyHeaders) {
         many.resize(HEADERS_MAX, EMPTY_HEADER);
         parsed = httparse::parse_headers(&head[line.len..], &mut many);
     }
-    let fields = match parsed {
-        Ok(Status::Complete((_, fields))) => fields,
+    let lines = match parsed {
+        Ok(Status::Complete((_, lines))) => lines,
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         _ => return Err(Refusal::Malformed),
     };
-    let is_11 = line.minor == 1;
-    let is_connect = line.method == b"CONNECT";
-    check_host(fields, is_11 && !is_connect)?;
-    let framing = framing(fields, is_11)?;
-    let expects_continue = expects_continue(fields)? && is_11 && framing != Framing::Length(0);
-    let keep_alive = if is_11 {
-        !has_token(fields, "connection", b"close")
+    let (mut fields, seen) = fields(head, lines)?;
+    let is_connect = method == Method::CONNECT;
+    seen.check_host(line.is_11 && !is_connect)?;
+    let framing = seen.framing(line.is_11)?;
+    let expects_continue = seen.expects_continue()? && line.is_11 && framing != Framing::Length(0);
+    let keep_alive = !seen.has_close && (line.is_11 || seen.has_keep_alive);
+    if seen.is_uncached == Some(true) && !fields.contains_key(header::CACHE_CONTROL) {
+        // HTTP/1.0 caches know no Cache-Control (Go: net/http.fixPragmaCacheControl).
+        fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.version = if line.is_11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    parts.headers = fields;
+    if is_plain(line.target) && !is_connect {
+        parts.uri =
+            Uri::from_maybe_shared(head.slice_ref(line.target)).map_err(|_| Refusal::Malformed)?;
     } else {
-        has_token(fields, "connection", b"keep-alive") && !has_token(fields, "connection", b"close")
-    };
-    let is_post = line.method == b"POST";
-    let restored = restore(&line)?;
-    let is_understood = !expects_continue || hyper_expects_continue(fields);
-    let bytes = if restored.is_none() && is_understood {
-        head.freeze()
-    } else {
-        let method = if is_connect { CONNECT_PLACEHOLDER } else { line.method };
-        let target = if restored.is_some() { TARGET_PLACEHOLDER } else { line.target };
-        let version: &[u8] = if is_11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" };
-        // Of several lines, hyper heeds the last.
-        let expect: &[u8] = if is_understood { b"" } else { b"Expect: 100-continue\r\n" };
-        let blank = if head.ends_with(b"\r\n") { 2 } else { 1 };
-        let fields = &head[line.len..head.len() - blank];
-        [method, b" ", target, version, fields, expect, b"\r\n"].concat().into()
-    };
-    Ok(Accepted { bytes, framing, expects_continue, keep_alive, is_post, restored })
+        parts.uri = restore(&method, line.target)?;
+        parts.extensions.insert(RawTarget(head.slice_ref(line.target)));
+    }
+    parts.method = method;
+    Ok(Head { parts, framing, expects_continue, keep_alive })
 }
 
 /// `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 section 3), with a bare LF at the end allowed.
@@ -123,9 +99,9 @@ fn request_line(head: &[u8]) -> Result<RequestLine<'_>, Refusal> {
     else {
         return Err(Refusal::Malformed);
     };
-    let minor = match version {
-        b"HTTP/1.1" => 1,
-        b"HTTP/1.0" => 0,
+    let is_11 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -133,96 +109,125 @@ fn request_line(head: &[u8]) -> Result<RequestLine<'_>, Refusal> {
         }
         _ => return Err(Refusal::Malformed),
     };
-    let is_target_byte = |&byte: &u8| byte > b' ' && byte != 0x7f;
-    if method.is_empty() || !method.iter().all(|&byte| is_token_byte(byte)) {
+    if target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f) {
         return Err(Refusal::Malformed);
     }
-    if target.is_empty() || !target.iter().all(is_target_byte) {
-        return Err(Refusal::Malformed);
+    Ok(RequestLine { method, target, is_11, len: end + 1 })
+}
+
+/// What the fields say of the message and its connection.
+#[derive(Default)]
+struct Seen<'h> {
+    host: Option<&'h [u8]>,
+    length: Option<Result<u64, Refusal>>,
+    coding: Option<&'h [u8]>,
+    has_two_hosts: bool,
+    has_two_codings: bool,
+    announces_framing: bool,
+    has_expectation: bool,
+    has_continue: bool,
+    has_close: bool,
+    has_keep_alive: bool,
+    /// The first `Pragma` is `no-cache`.
+    is_uncached: Option<bool>,
+}
+
+/// The lines as fields, whose values stay where they are.
+fn fields<'h>(head: &Bytes, lines: &[Header<'h>]) -> Result<(HeaderMap, Seen<'h>), Refusal> {
+    let (mut fields, mut seen) = (HeaderMap::with_capacity(lines.len()), Seen::default());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| Refusal::Malformed)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value));
+        seen.note(&name, line.value.trim_ascii());
+        fields.append(name, value.map_err(|_| Refusal::Malformed)?);
     }
-    Ok(RequestLine { method, target, minor, len: end + 1 })
+    Ok((fields, seen))
 }
 
-/// RFC 9110 section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// At most one Host in any version, one in HTTP/1.1, and no byte that no host has (RFC 9112 section 3.2).
-fn check_host(fields: &[Header<'_>], is_required: bool) -> Result<(), Refusal> {
-    let mut hosts = values(fields, "host");
-    match (hosts.next(), hosts.next()) {
-        (None, _) if is_required => Err(Refusal::HostMissing),
-        (Some(_), Some(_)) => Err(Refusal::Malformed),
-        (Some(host), None) if !host.iter().copied().all(is_host_byte) => Err(Refusal::HostMalformed),
-        _ => Ok(()),
-    }
-}
-
-fn framing(fields: &[Header<'_>], is_11: bool) -> Result<Framing, Refusal> {
-    let length = content_length(fields)?;
-    let mut codings = values(fields, "transfer-encoding");
-    let framing = match (codings.next(), codings.next()) {
-        (None, _) => return Ok(Framing::Length(length)),
-        // A chunked body that an HTTP/1.0 intermediary took for something else is how requests are smuggled.
-        (Some(_), _) if !is_11 => return Err(Refusal::Malformed),
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
-        _ => return Err(Refusal::Coding),
-    };
-    let announces = |name: &[u8]| {
-        values(fields, "trailer").any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(name)))
-    };
-    if NEVER_TRAILERS.iter().any(|name| announces(name)) {
-        return Err(Refusal::Malformed);
-    }
-    Ok(framing)
-}
-
-/// Zero when there is none; repeated equal ones are one. At most 2^63 - 1, as in Go.
-fn content_length(fields: &[Header<'_>]) -> Result<u64, Refusal> {
-    let mut length = None;
-    for value in values(fields, "content-length") {
-        let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-        let parsed = digits.and_then(|text| text.parse::<i64>().ok()).ok_or(Refusal::Malformed)?;
-        if length.is_some_and(|other| other != parsed) {
-            return Err(Refusal::Malformed);
+impl<'h> Seen<'h> {
+    fn note(&mut self, name: &HeaderName, value: &'h [u8]) {
+        if *name == header::HOST {
+            self.has_two_hosts = self.host.replace(value).is_some();
+        } else if *name == header::CONNECTION {
+            self.has_close |= has_token(value, b"close");
+            self.has_keep_alive |= has_token(value, b"keep-alive");
+        } else if *name == header::CONTENT_LENGTH {
+            let length = content_length(value);
+            // Repeated equal ones are one (RFC 9110 section 8.6).
+            let is_same = self.length.is_none_or(|other| other == length);
+            self.length = Some(if is_same { length } else { Err(Refusal::Malformed) });
+        } else if *name == header::TRANSFER_ENCODING {
+            self.has_two_codings = self.coding.replace(value).is_some();
+        } else if *name == header::TRAILER {
+            self.announces_framing |= NEVER_TRAILERS.iter().any(|name| has_token(value, name));
+        } else if *name == header::EXPECT {
+            self.has_expectation |= !value.is_empty();
+            self.has_continue |= has_token(value, b"100-continue");
+        } else if *name == header::PRAGMA {
+            self.is_uncached.get_or_insert(value == b"no-cache");
         }
-        length = Some(parsed);
     }
-    Ok(length.unwrap_or(0).unsigned_abs())
+
+    /// At most one Host in any version, one in HTTP/1.1, and no byte that no host has (RFC 9112 section 3.2).
+    fn check_host(&self, is_required: bool) -> Result<(), Refusal> {
+        match self.host {
+            None if is_required => Err(Refusal::HostMissing),
+            Some(_) if self.has_two_hosts => Err(Refusal::Malformed),
+            Some(host) if !host.iter().copied().all(is_host_byte) => Err(Refusal::HostMalformed),
+            _ => Ok(()),
+        }
+    }
+
+    fn framing(&self, is_11: bool) -> Result<Framing, Refusal> {
+        let length = self.length.unwrap_or(Ok(0))?;
+        match self.coding {
+            None => return Ok(Framing::Length(length)),
+            // A chunked body that an HTTP/1.0 intermediary took for something else is how requests are smuggled.
+            Some(_) if !is_11 => return Err(Refusal::Malformed),
+            Some(coding) if self.has_two_codings || !coding.eq_ignore_ascii_case(b"chunked") => {
+                return Err(Refusal::Coding);
+            }
+            Some(_) => {}
+        }
+        if self.announces_framing { Err(Refusal::Malformed) } else { Ok(Framing::Chunked) }
+    }
+
+    /// Whether `100-continue` is expected; anything else that is expected is refused (RFC 9110 section 10.1.1).
+    fn expects_continue(&self) -> Result<bool, Refusal> {
+        match self.has_expectation && !self.has_continue {
+            true => Err(Refusal::Expectation),
+            false => Ok(self.has_continue),
+        }
+    }
 }
 
-/// Whether `100-continue` is expected; anything else that is expected is refused (RFC 9110 section 10.1.1).
-fn expects_continue(fields: &[Header<'_>]) -> Result<bool, Refusal> {
-    if has_token(fields, "expect", b"100-continue") {
-        return Ok(true);
-    }
-    match values(fields, "expect").any(|value| !value.is_empty()) {
-        true => Err(Refusal::Expectation),
-        false => Ok(false),
-    }
+/// At most 2^63 - 1, as in Go.
+fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let length = digits.and_then(|text| text.parse::<i64>().ok()).ok_or(Refusal::Malformed)?;
+    Ok(length.unsigned_abs())
 }
 
-/// Whether hyper reads the expectation as we do.
-fn hyper_expects_continue(fields: &[Header<'_>]) -> bool {
-    values(fields, "expect").last().is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+/// Whether a target can be a URI as it is.
+fn is_plain(target: &[u8]) -> bool {
+    target.len() <= TARGET_BYTES_PLAIN
+        && target.starts_with(b"/")
+        && target.iter().all(|&byte| is_plain_target_byte(byte))
 }
 
-/// What has to be put back behind hyper, if anything.
-fn restore(line: &RequestLine<'_>) -> Result<Option<Restored>, Refusal> {
-    let is_connect = line.method == b"CONNECT";
-    let is_plain = line.target.len() <= TARGET_BYTES_PLAIN
-        && line.target.starts_with(b"/")
-        && line.target.iter().all(|&byte| is_plain_target_byte(byte));
-    if is_plain && !is_connect {
-        return Ok(None);
-    }
-    let method = Method::from_bytes(line.method).map_err(|_| Refusal::Malformed)?;
+/// Bytes that are the same to us and to `http::Uri`.
+fn is_plain_target_byte(byte: u8) -> bool {
+    // `matches!` and not a search: this looks at every byte of every request's target.
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%')
+}
+
+/// The URI of any other target, escaped where a URI must be.
+fn restore(method: &Method, target: &[u8]) -> Result<Uri, Refusal> {
     // `http::Uri` is UTF-8, and so is what guests are promised.
-    let text = std::str::from_utf8(line.target).map_err(|_| Refusal::Malformed)?;
+    let text = std::str::from_utf8(target).map_err(|_| Refusal::Malformed)?;
     let target = Target::parse(method.as_str(), text).map_err(|_| Refusal::Malformed)?;
-    let uri = uri(&target, is_connect).ok_or(Refusal::Malformed)?;
-    Ok(Some(Restored { method, uri, raw: Bytes::copy_from_slice(line.target) }))
+    uri(&target, method == Method::CONNECT).ok_or(Refusal::Malformed)
 }
 
 /// The target as a URI. An over-long one is cut at the query, which the raw form has.
@@ -247,22 +252,17 @@ fn uri(target: &Target<'_>, is_connect: bool) -> Option<Uri> {
     text.parse().ok()
 }
 
-/// Bytes that are the same to us and to `http::Uri`.
-fn is_plain_target_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+/// The fields of a trailer section that was found to be well-formed.
+pub(super) fn trailers(section: &Bytes) -> HeaderMap {
+    let mut lines = vec![EMPTY_HEADER; HEADERS_MAX];
+    match httparse::parse_headers(section, &mut lines) {
+        Ok(Status::Complete((_, lines))) => fields(section, lines).map_or_else(|_| HeaderMap::new(), |(fields, _)| fields),
+        _ => HeaderMap::new(),
+    }
 }
 
-fn values<'f>(fields: &'f [Header<'f>], name: &'static str) -> impl Iterator<Item = &'f [u8]> {
-    let named = fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name));
-    named.map(|field| field.value.trim_ascii())
-}
-
-fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
-}
-
-fn has_token(fields: &[Header<'_>], name: &'static str, token: &[u8]) -> bool {
-    values(fields, name).any(|value| tokens(value).any(|other| other.eq_ignore_ascii_case(token)))
+fn has_token(value: &[u8], token: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').any(|other| other.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

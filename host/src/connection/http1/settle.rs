@@ -1,25 +1,19 @@
-//! What becomes of the connection behind a response: net/http's rules for bodies that nobody read, for HTTP/1.0, and
-//! for what hyper's encoder leaves out.
+//! What becomes of the connection behind a response: net/http's rules for bodies that nobody read, and for HTTP/1.0.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Response, Version};
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::ext::ReasonPhrase;
+use http::{Response, Version};
+use http_body::Body as _;
 
-use super::link::{Awaited, Link};
+use super::response::{Framing, Persistence};
 use crate::body::allows_no_body;
-use crate::error::Error;
 use crate::guest::{Leftover, NetworkBody};
 use crate::recorded::Recorded;
 
 /// An unread request body is read and forgotten up to this; beyond it the connection closes, as that is cheaper
 /// (Go: net/http.maxPostHandlerReadBytes).
-const DISCARD_BYTES_MAX: u64 = 256 * 1024;
+pub(super) const DISCARD_BYTES_MAX: u64 = 256 * 1024;
 
 /// That may take this long; after it the response goes out, and the connection closes behind it.
 const DISCARD_WAIT: Duration = Duration::from_secs(1);
@@ -33,35 +27,56 @@ pub(super) struct Facts {
     pub(super) keep_alive: bool,
 }
 
-/// Makes a response what this client gets.
-pub(super) async fn settle(
-    mut response: Response<Recorded>,
-    request_body: NetworkBody,
-    facts: Facts,
-    link: Link,
-) -> Response<SettledBody> {
-    let wants_close = !facts.keep_alive || link.is_closing() || has_close(&response);
-    let closes = wants_close || !is_reusable(&request_body, &facts, response.body().is_whole()).await;
-    let is_bodiless = facts.is_head || allows_no_body(response.status());
-    let length_is_known =
-        response.headers().contains_key(CONTENT_LENGTH) || response.body().size_hint().exact().is_some();
-    let headers = response.headers_mut();
-    if facts.version == Version::HTTP_10 {
-        // Without this field hyper closes, and HTTP/1.0 clients expect nothing else.
-        match !closes && (length_is_known || is_bodiless) {
-            true => headers.insert(CONNECTION, HeaderValue::from_static("keep-alive")),
-            false => headers.remove(CONNECTION),
-        };
-        *response.version_mut() = Version::HTTP_10;
-    } else if closes {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+/// How a response goes to its client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settled {
+    pub(super) version: Version,
+    pub(super) framing: Framing,
+    pub(super) persistence: Persistence,
+    /// The connection ends behind it.
+    pub(super) closes: bool,
+}
+
+/// What matters of a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    framing: Framing,
+    has_close: bool,
+    is_whole: bool,
+}
+
+impl Answer {
+    pub(super) fn of(response: &Response<Recorded>, facts: &Facts) -> Self {
+        let has_close = response.headers().get(CONNECTION).is_some_and(|value| value == "close");
+        Self { framing: framing(response, facts), has_close, is_whole: response.body().is_whole() }
     }
-    name_unknown_status(&mut response);
-    let is_chunked = facts.version == Version::HTTP_11 && !length_is_known && !is_bodiless;
-    let leftover = (!closes).then_some(request_body);
-    let awaited = if is_chunked { Awaited::Chunk } else { Awaited::Nothing };
-    link.answered(awaited, response.body().take());
-    response.map(|body| SettledBody { body, link, is_chunked, leftover, failure: None })
+}
+
+/// Decides how a response goes to this client. `is_last`: the connection is to end in any case.
+pub(super) async fn settle(answer: Answer, request: &NetworkBody, facts: Facts, is_last: bool) -> Settled {
+    let wants_close = !facts.keep_alive || is_last || answer.has_close || answer.framing == Framing::Close;
+    let closes = wants_close || !is_reusable(request, &facts, answer.is_whole).await;
+    let is_10 = facts.version == Version::HTTP_10;
+    let persistence = match (is_10, closes) {
+        // HTTP/1.0 clients expect the end unless they are told.
+        (true, false) => Persistence::KeepAlive,
+        (false, true) => Persistence::Close,
+        (true, true) | (false, false) => Persistence::Default,
+    };
+    let version = if is_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+    Settled { version, framing: answer.framing, persistence, closes }
+}
+
+fn framing(response: &Response<Recorded>, facts: &Facts) -> Framing {
+    if facts.is_head || allows_no_body(response.status()) {
+        return Framing::Bodiless;
+    }
+    let declared = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    match response.body().size_hint().exact().or_else(declared) {
+        Some(length) => Framing::Length(length),
+        None if facts.version == Version::HTTP_10 => Framing::Close,
+        None => Framing::Chunked,
+    }
 }
 
 /// Whether the next request can be found behind this one's body.
@@ -83,86 +98,5 @@ async fn is_reusable(body: &NetworkBody, facts: &Facts, response_is_whole: bool)
         }
         // The handler may yet read it, while it writes.
         _ => true,
-    }
-}
-
-fn has_close(response: &Response<Recorded>) -> bool {
-    response.headers().get(CONNECTION).is_some_and(|value| value == "close")
-}
-
-/// net/http's words for a status without any; hyper's are `<none>`.
-fn name_unknown_status(response: &mut Response<Recorded>) {
-    let status = response.status();
-    if status.canonical_reason().is_none()
-        && let Ok(reason) = ReasonPhrase::try_from(format!("status code {}", status.as_str()))
-    {
-        response.extensions_mut().insert(reason);
-    }
-}
-
-/// A response body on its way into an HTTP/1 connection.
-#[derive(Debug)]
-pub(super) struct SettledBody {
-    body: Recorded,
-    link: Link,
-    is_chunked: bool,
-    /// The request's body, for as long as its rest is to be read.
-    leftover: Option<NetworkBody>,
-    /// Waits until all before it is sent: hyper drops what it has buffered when it hears of an error.
-    failure: Option<Error>,
-}
-
-impl http_body::Body for SettledBody {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        if this.failure.is_none() {
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Err(error)) => {
-                    this.link.ended();
-                    this.failure = Some(error);
-                }
-                Some(Ok(frame)) if frame.is_trailers() => {
-                    // hyper sends trailers only to clients that ask for them, and only declared ones; net/http always.
-                    if let (true, Some(trailers)) = (this.is_chunked, frame.trailers_ref()) {
-                        this.link.send_trailers(trailers);
-                    }
-                    return Poll::Ready(None);
-                }
-                frame => return Poll::Ready(frame),
-            }
-        }
-        ready!(this.link.poll_flushed(cx));
-        Poll::Ready(this.failure.take().map(Err))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for SettledBody {
-    /// The response is out, or has broken off: what the handler has not read of its request is in the next one's way.
-    fn drop(&mut self) {
-        self.link.ended();
-        if self.link.is_too_slow() {
-            self.body.break_off();
-        }
-        let Some(body) = self.leftover.take() else { return };
-        if matches!(body.leftover(), Leftover::Declared(_) | Leftover::Unknown)
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            // Ends at the latest with the connection, whose clocks run; what is left at the limit closes it.
-            runtime.spawn(async move { body.discard(DISCARD_BYTES_MAX).await });
-        }
     }
 }
