@@ -162,7 +162,7 @@ fn echo(server: &Server) {
     assert_eq!(conn.chunk().unwrap(), b"second");
     conn.send("0\r\nX-Sum: 42\r\n\r\n");
     assert_eq!(conn.chunk().unwrap(), b"");
-    assert_eq!(conn.some(), b"x-sum: 42\r\n\r\n");
+    assert_eq!(conn.some(), b"X-Sum: 42\r\n\r\n");
 }
 
 fn echo_of_100_mb_in_constant_memory(server: &Server) {

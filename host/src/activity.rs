@@ -1,10 +1,10 @@
 //! What a connection is doing, for those who have to choose one that nobody would miss.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use coarsetime::Instant;
 use tokio::sync::Notify;
 
 /// How busy one connection is.
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 pub struct Activity {
     /// Requests under way.
     requests: AtomicUsize,
-    /// When the last one ended, or the connection began, in milliseconds of the monotonic clock.
+    /// When the last one ended, or the connection began, in milliseconds of this program's life.
     idle_since_ms: AtomicU64,
     is_asked: AtomicBool,
     shed: Notify,
@@ -76,8 +76,8 @@ impl Drop for Busy {
     }
 }
 
-/// By the coarse clock, which is 1 to 10 ms late and costs a tenth of the other one: this is asked for at every request.
+/// By the coarse clock, which is up to 10 ms late and costs a tenth of the other one: it is asked at every request.
 fn now_ms() -> u64 {
-    let now = clock_gettime(ClockId::MonotonicCoarse);
-    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed().as_millis()
 }

@@ -42,7 +42,10 @@ impl Connections {
         let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
         let served = self.serve_requests(stream, peer, guard);
         if with_rare(served, activity.is_shed(), || activity.is_asked()).await.is_none() {
-            tracing::debug!(remote, "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached");
+            tracing::debug!(
+                remote,
+                "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached"
+            );
         }
     }
 

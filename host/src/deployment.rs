@@ -21,7 +21,7 @@ pub struct Deployment {
 }
 
 /// One pattern and what it points at.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Route {
     /// The handler.
     pub handler: Arc<Handler>,

@@ -60,72 +60,72 @@ impl Dispatcher {
     ) -> Response<Recorded> {
         let Begun { id, mut record, busy } = begun;
         let is_head = *request.method() == Method::HEAD;
-        let (mut response, route) = self.answer(server, peer, request, &id).await;
+        // To its last byte, a request is served by the deployment that it began with.
+        let deployment = self.deployment.load_full();
+        let (mut response, route) = answer(&deployment, server, peer, request, &id).await;
         if is_head {
             leave_out_content(&mut response);
         }
         if let Some(record) = &mut record {
-            record.answered(route.as_ref().map(|route| (&route.name, &route.info)), &response);
+            record.answered(route.map(|route| (&route.name, &route.info)), &response);
         }
-        let handler = route.map(|route| route.name);
+        let handler = route.map(|route| Arc::clone(&route.name));
         response.map(|body| Recorded::new(body, record, handler, id, peer, busy))
-    }
-
-    async fn answer(
-        &self,
-        server: &str,
-        peer: &Arc<Peer>,
-        request: Request<NetworkBody>,
-        id: &RequestId,
-    ) -> (Response<Body>, Option<Route>) {
-        let (parts, body) = request.into_parts();
-        // HTTP/1 has refused such heads before they came here; h2 does not count.
-        if parts.headers.len() > HEADERS_MAX {
-            return (rescue::too_many_fields(id), None);
-        }
-        let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
-        if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-            return (rescue::options_server(), None);
-        }
-        let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
-        // A server that the deployment does not have any more has nothing to offer.
-        let deployment = self.deployment.load();
-        let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
-        let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
-            Found::Match(found) => {
-                let values = found.values().map(|(_, value)| value.into_owned()).collect();
-                (found.value().clone(), values)
-            }
-            Found::Redirect(redirect) => {
-                return (rescue::redirect(redirect.location(), &parts.method, id), None);
-            }
-            Found::MethodNotAllowed(allow) => {
-                return (rescue::method_not_allowed(&allow.to_string(), id), None);
-            }
-            Found::NotFound => return (rescue::not_found(id), None),
-            Found::BadRequest => return (rescue::bad_request(id), None),
-        };
-        let result = match &*route.handler {
-            Handler::Fixed(fixed) => Ok(fixed.response()),
-            Handler::Files(files) => {
-                files.serve(&parts).await.map(|found| found.unwrap_or_else(|| rescue::not_found(id)))
-            }
-            Handler::Guest(guest) => {
-                let authority = authority.to_owned();
-                let body = RequestBody::network(body);
-                let (route, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-                Arc::clone(guest).serve(Incoming { parts, authority, body, route, values, id, peer }).await
-            }
-        };
-        let response = result.unwrap_or_else(|error| {
-            rescue::report(&error, &route.name, id);
-            rescue::respond(&error, id)
-        });
-        (response, Some(route))
     }
 }
 
-/// Makes a response one to HEAD (RFC 9110 section 9.3.2): hyper does so on HTTP/1, but would send the content on HTTP/2.
+/// The response of whatever the request's route points at; none points anywhere if there is no route.
+async fn answer<'d>(
+    deployment: &'d Deployment,
+    server: &str,
+    peer: &Arc<Peer>,
+    request: Request<NetworkBody>,
+    id: &RequestId,
+) -> (Response<Body>, Option<&'d Route>) {
+    let (parts, body) = request.into_parts();
+    // HTTP/1 has refused such heads before they came here; h2 does not count.
+    if parts.headers.len() > HEADERS_MAX {
+        return (rescue::too_many_fields(id), None);
+    }
+    let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return (rescue::options_server(), None);
+    }
+    let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
+    // A server that the deployment does not have any more has nothing to offer.
+    let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
+    let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
+        Found::Match(found) => (found.value(), found.values().map(|(_, value)| value.into_owned()).collect()),
+        Found::Redirect(redirect) => {
+            return (rescue::redirect(redirect.location(), &parts.method, id), None);
+        }
+        Found::MethodNotAllowed(allow) => {
+            return (rescue::method_not_allowed(&allow.to_string(), id), None);
+        }
+        Found::NotFound => return (rescue::not_found(id), None),
+        Found::BadRequest => return (rescue::bad_request(id), None),
+    };
+    let result = match &*route.handler {
+        Handler::Fixed(fixed) => Ok(fixed.response()),
+        Handler::Files(files) => {
+            files.serve(&parts).await.map(|found| found.unwrap_or_else(|| rescue::not_found(id)))
+        }
+        Handler::Guest(guest) => {
+            let authority = authority.to_owned();
+            let body = RequestBody::network(body);
+            let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
+            let incoming = Incoming { parts, authority, body, route: info, values, id, peer };
+            Arc::clone(guest).serve(incoming).await
+        }
+    };
+    let response = result.unwrap_or_else(|error| {
+        rescue::report(&error, &route.name, id);
+        rescue::respond(&error, id)
+    });
+    (response, Some(route))
+}
+
+/// Makes a response one to HEAD (RFC 9110 section 9.3.2): HTTP/1 does so anyway, but hyper would send the content on HTTP/2.
 /// Streams know by themselves.
 fn leave_out_content(response: &mut Response<Body>) {
     let body = response.body();

@@ -168,16 +168,13 @@ pub(super) const ABIS: [&str; 3] = ["serve_http", "p2", "p3"];
 pub(super) const ABOVE_GUESTS: [&str; 7] =
     ["abi", "call", "engine", "instance", "isolation", "seats", "trial"];
 
-/// Files of `connection/http1`, and which of their siblings each may know: what is below the protocol (the gate and its
-/// parts) never knows what is above it (`settle`), and they meet in `link`.
+/// Files of `connection/http1`, and which of their siblings each may know: what reads never knows what writes, and they meet
+/// in `conn`.
 pub(super) const HTTP1: [(&str, &[&str]); 14] = [
     ("arrival", &["clock", "refusal"]),
     ("chunks", &[]),
     ("clock", &[]),
-    (
-        "conn",
-        &["clock", "head", "inbound", "link", "outbound", "response", "sentry", "settle", "upload"],
-    ),
+    ("conn", &["clock", "head", "inbound", "link", "outbound", "response", "sentry", "settle", "upload"]),
     ("head", &["refusal"]),
     ("inbound", &["arrival", "chunks", "clock", "head", "refusal"]),
     ("link", &[]),

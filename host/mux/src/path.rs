@@ -36,16 +36,12 @@ pub fn clean_path(path: &str) -> Cow<'_, str> {
 }
 
 fn is_clean(path: &str) -> bool {
-    let Some(mut rest) = path.strip_prefix('/') else {
+    let Some(rest) = path.strip_prefix('/') else {
         return false;
     };
-    while let Some((segment, after)) = rest.split_once('/') {
-        if matches!(segment, "" | "." | "..") {
-            return false;
-        }
-        rest = after;
-    }
-    !matches!(rest, "." | "..")
+    let mut segments = rest.as_bytes().split(|&byte| byte == b'/');
+    let last = segments.next_back().unwrap_or_default();
+    !matches!(last, b"." | b"..") && !segments.any(|segment| matches!(segment, b"" | b"." | b".."))
 }
 
 /// Replaces each `%xx` by the byte it stands for; `None` if a `%` is not followed by two hex digits.
@@ -155,7 +151,9 @@ impl<'r> Path<'r> {
         if text.is_empty() && !self.slash {
             return Some((SLASH, Self { rest: "", slash: false }));
         }
-        let (segment, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
+        // Segments are short: a plain loop is over before a search has set itself up.
+        let end = text.bytes().position(|byte| byte == b'/').unwrap_or(text.len());
+        let (segment, rest) = text.split_at(end);
         Some((decode_or_keep(segment), Self { rest, ..self }))
     }
 

@@ -3,6 +3,7 @@
 //! Reads nothing itself: it looks at what was received. Looking costs each byte once, however it is cut up.
 
 use bytes::{Buf as _, BytesMut};
+use memchr::memchr;
 use tokio::time::Instant;
 
 use super::clock::Clocks;
@@ -68,7 +69,7 @@ impl Arrival {
         if self.begun.is_none() && received.len() >= BEGUN_BYTES {
             self.begun = Some(Instant::now());
         }
-        while let Some(found) = received[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(found) = memchr(b'\n', &received[self.searched..]) {
             let line_end = self.searched + found;
             let before = received[..line_end].strip_suffix(b"\r").unwrap_or(&received[..line_end]);
             if before.is_empty() || before.ends_with(b"\n") {

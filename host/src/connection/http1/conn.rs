@@ -238,7 +238,12 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     }
 
     /// Puts out of a body what there is room for, and drops it with its end. The framing's length is what is left.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, slot: &mut Option<Recorded>, framing: &mut Framing) -> Filled {
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: &mut Option<Recorded>,
+        framing: &mut Framing,
+    ) -> Filled {
         loop {
             let Some(body) = slot else { return Filled::Whole };
             if matches!(framing, Framing::Bodiless | Framing::Length(0)) {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
 use httparse::{EMPTY_HEADER, Header, Status};
+use memchr::memchr;
 use wasmux_mux::Target;
 
 use super::refusal::Refusal;
@@ -79,8 +80,7 @@ pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
     parts.version = if line.is_11 { Version::HTTP_11 } else { Version::HTTP_10 };
     parts.headers = fields;
     if is_plain(line.target) && !is_connect {
-        parts.uri =
-            Uri::from_maybe_shared(head.slice_ref(line.target)).map_err(|_| Refusal::Malformed)?;
+        parts.uri = Uri::from_maybe_shared(head.slice_ref(line.target)).map_err(|_| Refusal::Malformed)?;
     } else {
         parts.uri = restore(&method, line.target)?;
         parts.extensions.insert(RawTarget(head.slice_ref(line.target)));
@@ -91,7 +91,7 @@ pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
 
 /// `METHOD SP TARGET SP HTTP/1.x` (RFC 9112 section 3), with a bare LF at the end allowed.
 fn request_line(head: &[u8]) -> Result<RequestLine<'_>, Refusal> {
-    let end = head.iter().position(|&byte| byte == b'\n').ok_or(Refusal::Malformed)?;
+    let end = memchr(b'\n', head).ok_or(Refusal::Malformed)?;
     let line = head[..end].strip_suffix(b"\r").unwrap_or(&head[..end]);
     let mut words = line.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -256,7 +256,9 @@ fn uri(target: &Target<'_>, is_connect: bool) -> Option<Uri> {
 pub(super) fn trailers(section: &Bytes) -> HeaderMap {
     let mut lines = vec![EMPTY_HEADER; HEADERS_MAX];
     match httparse::parse_headers(section, &mut lines) {
-        Ok(Status::Complete((_, lines))) => fields(section, lines).map_or_else(|_| HeaderMap::new(), |(fields, _)| fields),
+        Ok(Status::Complete((_, lines))) => {
+            fields(section, lines).map_or_else(|_| HeaderMap::new(), |(fields, _)| fields)
+        }
         _ => HeaderMap::new(),
     }
 }

@@ -1,11 +1,11 @@
 //! The bytes of a response around its content: head, chunk sizes, trailers. Pure, but for the clock in `Date`.
 
 use std::cell::RefCell;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use coarsetime::{Duration, Instant};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, Version};
-use rustix::time::{ClockId, clock_gettime};
 
 /// How the content is delimited for the client (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,18 +133,19 @@ fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Appends the Date field, which is written out once a second in each thread.
+/// Appends the Date field, which is written out once a second in each thread. By the coarse clock, which costs a tenth of
+/// the other one, it may be wrong for the first 10 ms of a second.
 fn push_date(out: &mut Vec<u8>) {
     thread_local! {
-        static LINE: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+        static LINE: RefCell<(Option<Instant>, String)> = const { RefCell::new((None, String::new())) };
     }
-    // The coarse clock: milliseconds do not show, and it costs a tenth of the other one.
-    let now = clock_gettime(ClockId::RealtimeCoarse).tv_sec;
-    LINE.with_borrow_mut(|(second, line)| {
-        if *second != now {
-            let since = Duration::from_secs(now.unsigned_abs());
-            *line = format!("Date: {}\r\n", httpdate::fmt_http_date(UNIX_EPOCH + since));
-            *second = now;
+    let now = Instant::now();
+    LINE.with_borrow_mut(|(until, line)| {
+        if until.is_none_or(|until| until <= now) {
+            let time = SystemTime::now();
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            *until = Some(now + Duration::from_millis(u64::from(1000 - since.subsec_millis())));
+            *line = format!("Date: {}\r\n", httpdate::fmt_http_date(time));
         }
         out.extend_from_slice(line.as_bytes());
     });

@@ -121,7 +121,8 @@ fn expectations() {
 
 #[test]
 fn fields_are_kept_as_they_came() {
-    let head = judge("GET / HTTP/1.1\r\nHost: h\r\nX-A:  one \r\nx-a: two\r\nX-B:\r\nX-C: \u{e9}\r\n\r\n").unwrap();
+    let head =
+        judge("GET / HTTP/1.1\r\nHost: h\r\nX-A:  one \r\nx-a: two\r\nX-B:\r\nX-C: \u{e9}\r\n\r\n").unwrap();
     let fields = &head.parts.headers;
     assert_eq!(fields.get_all("x-a").iter().collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(fields["x-b"], "");
@@ -173,6 +174,9 @@ fn targets_that_no_uri_holds_are_kept_beside_it() {
 #[test]
 fn trailers_are_fields() {
     let fields = trailers(&Bytes::from_static(b"X-T: one\r\nX-U:\r\n\r\n"));
-    assert_eq!((fields.len(), &fields["x-t"], &fields["x-u"]), (2, &"one".parse().unwrap(), &"".parse().unwrap()));
+    assert_eq!(
+        (fields.len(), &fields["x-t"], &fields["x-u"]),
+        (2, &"one".parse().unwrap(), &"".parse().unwrap())
+    );
     assert!(trailers(&Bytes::from_static(b"\r\n")).is_empty());
 }
