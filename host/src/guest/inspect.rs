@@ -265,7 +265,7 @@ impl Inspection {
 
     /// Enters how instances of a module are made as new.
     pub(super) fn set_reset(&mut self, wasm: &[u8]) {
-        let reason = restorable::mutable_globals(wasm).err().map(|reason| reason.to_string());
+        let reason = restorable::changeable(wasm).err().map(|reason| reason.to_string());
         self.reset = Some(Reset { in_place: reason.is_none(), reason });
     }
 

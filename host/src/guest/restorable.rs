@@ -6,9 +6,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use wasmparser::{
-    BinaryReaderError, ExternalKind, Global, MemoryType, Operator, Parser, Payload, RefType, TypeRef, ValType,
+    BinaryReaderError, Data, DataKind, ExternalKind, Global, MemoryType, Operator, Parser, Payload, RefType,
+    TypeRef, ValType,
 };
 
 /// What the names of the host's own exports begin with. No module may have such a name.
@@ -17,18 +19,37 @@ const RESERVED: &str = "wasmux:restore/";
 /// The export that says that an instance can be put back: its memory.
 pub(super) const MEMORY: &str = "wasmux:restore/memory";
 
-/// Memory at the start, in bytes, up to which a handler's is remembered: all of it is read once.
+/// What the name of another export of the memory begins with, which says where in it there is data at the start.
+const DATA: &str = "wasmux:restore/data/";
+
+/// Memory at the start, in bytes, up to which a handler's is remembered: its data is copied once, and all of it looked
+/// through after each request.
 pub(super) const MEMORY_BYTES_MAX: u64 = 16 << 20;
 
 /// Mutable globals of a module, all of which are set for each request. Linkers make one, the stack pointer, or a few.
 pub(super) const GLOBALS_MAX: usize = 64;
 
 /// To be changed with what [`prepare`] makes of a module, so that nothing is used that was compiled from something else.
-pub(super) const REVISION: &[u8] = b"restore 1";
+pub(super) const REVISION: &[u8] = b"restore 2";
 
 /// The export of the host's own for the mutable global of this number, from 0 on.
 pub(super) fn global(number: usize) -> String {
     format!("{RESERVED}global/{number}")
+}
+
+/// The part of the memory, in bytes, outside which it is all zeros at the start, if that is what this export's name says.
+pub(super) fn data_in(name: &str) -> Option<Range<usize>> {
+    let (start, end) = name.strip_prefix(DATA)?.split_once('-')?;
+    Some(start.parse().ok()?..end.parse().ok()?)
+}
+
+/// All of an instance that can change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changeable {
+    /// The indices of its mutable globals.
+    globals: Vec<u32>,
+    /// The part of its one memory, in bytes, outside which that is all zeros at the start.
+    data: Range<u64>,
 }
 
 /// Why instances cannot be put back.
@@ -66,7 +87,7 @@ pub(super) fn prepare(wasm: &[u8]) -> Result<Cow<'_, [u8]>, String> {
             name.escape_debug()
         ));
     }
-    match mutable_globals(wasm).and_then(|globals| Ok(with_exports(wasm, &globals)?)) {
+    match changeable(wasm).and_then(|changeable| Ok(with_exports(wasm, &changeable)?)) {
         Ok(module) => Ok(module.into()),
         Err(reason) => {
             tracing::debug!("every request gets a new instance, as none can be put back: {reason}");
@@ -89,14 +110,13 @@ fn reserved_export(wasm: &[u8]) -> wasmparser::Result<Option<&str>> {
     Ok(None)
 }
 
-/// The indices of all globals that instructions can change, of a valid module of whose instances nothing else can change
-/// but the one memory.
+/// All that can change of an instance of a valid module.
 ///
 /// # Errors
-/// What else can, or what the host cannot put back.
-pub(super) fn mutable_globals(wasm: &[u8]) -> Result<Vec<u32>, Obstacle> {
-    let mut found = Vec::new();
-    let mut memories = 0;
+/// When that is more than one memory and globals that are numbers, or too much.
+pub(super) fn changeable(wasm: &[u8]) -> Result<Changeable, Obstacle> {
+    let mut found = Changeable::default();
+    let mut memories = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
         match payload? {
             Payload::TypeSection(types) => {
@@ -118,20 +138,24 @@ pub(super) fn mutable_globals(wasm: &[u8]) -> Result<Vec<u32>, Obstacle> {
             }
             Payload::MemorySection(section) => {
                 for memory in section {
-                    memories += 1;
-                    check_memory(&memory?)?;
+                    memories.push(memory_bytes(&memory?)?);
                 }
             }
             Payload::GlobalSection(globals) => {
                 // There are no imported ones, so this is how they are counted.
                 for (index, global) in (0..).zip(globals) {
-                    found.extend(check_global(&global?)?.then_some(index));
+                    found.globals.extend(check_global(&global?)?.then_some(index));
                 }
             }
             Payload::StartSection { .. } => return obstacle("it has a start function"),
             Payload::CodeSectionEntry(body) => {
                 for operator in body.get_operators_reader()? {
                     check_operator(&operator?)?;
+                }
+            }
+            Payload::DataSection(segments) => {
+                for segment in segments {
+                    found.data = around(found.data, segment_range(&segment?, memories.first()));
                 }
             }
             // Nothing of these changes: without the instructions that drop them, segments are always there.
@@ -141,22 +165,45 @@ pub(super) fn mutable_globals(wasm: &[u8]) -> Result<Vec<u32>, Obstacle> {
             | Payload::ElementSection(_)
             | Payload::DataCountSection { .. }
             | Payload::CodeSectionStart { .. }
-            | Payload::DataSection(_)
             | Payload::CustomSection(_)
             | Payload::End(_) => {}
             _ => return obstacle("it has a section that is not known here"),
         }
     }
-    if memories != 1 {
-        return obstacle(format!("it has {memories} memories of its own"));
+    if memories.len() != 1 {
+        return obstacle(format!("it has {} memories of its own", memories.len()));
     }
-    if found.len() > GLOBALS_MAX {
-        return obstacle(format!("it has {} mutable globals, more than {GLOBALS_MAX}", found.len()));
+    let globals = found.globals.len();
+    if globals > GLOBALS_MAX {
+        return obstacle(format!("it has {globals} mutable globals, more than {GLOBALS_MAX}"));
     }
     Ok(found)
 }
 
-fn check_memory(memory: &MemoryType) -> Result<(), Obstacle> {
+/// Where a segment is put when an instance is made.
+fn segment_range(segment: &Data<'_>, memory_bytes: Option<&u64>) -> Range<u64> {
+    let DataKind::Active { offset_expr, .. } = &segment.kind else { return 0..0 };
+    let mut operators = offset_expr.get_operators_reader().into_iter();
+    match (operators.next(), operators.next()) {
+        (Some(Ok(Operator::I32Const { value })), Some(Ok(Operator::End))) => {
+            let start = u64::from(value.cast_unsigned());
+            start..start + segment.data.len() as u64
+        }
+        // Wherever that is.
+        _ => 0..memory_bytes.copied().unwrap_or(u64::MAX),
+    }
+}
+
+/// A range around both.
+fn around(a: Range<u64>, b: Range<u64>) -> Range<u64> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ => a.start.min(b.start)..a.end.max(b.end),
+    }
+}
+
+fn memory_bytes(memory: &MemoryType) -> Result<u64, Obstacle> {
     if memory.shared || memory.memory64 || memory.page_size_log2.is_some() {
         return obstacle("its memory is shared, has 64-bit addresses or pages of an unusual size");
     }
@@ -165,7 +212,7 @@ fn check_memory(memory: &MemoryType) -> Result<(), Obstacle> {
         let (bytes, most) = (bytes / unit, MEMORY_BYTES_MAX / unit);
         return obstacle(format!("it starts with {bytes} MiB of memory, more than {most} MiB"));
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// Whether it can be changed.
@@ -244,10 +291,13 @@ fn is_known(operator: &Operator<'_>) -> bool {
     wasmparser::for_each_operator!(of_all)
 }
 
-/// The module with its memory and these globals exported under the host's own names.
-fn with_exports(wasm: &[u8], globals: &[u32]) -> wasmparser::Result<Vec<u8>> {
-    let own = [(MEMORY.to_owned(), ExternalKind::Memory, 0)].into_iter();
-    let globals = (0..).zip(globals).map(|(number, index)| (global(number), ExternalKind::Global, *index));
+/// The module with its memory and mutable globals exported under the host's own names.
+fn with_exports(wasm: &[u8], changeable: &Changeable) -> wasmparser::Result<Vec<u8>> {
+    let Range { start, end } = changeable.data;
+    let memory = [MEMORY.to_owned(), format!("{DATA}{start}-{end}")];
+    let own = memory.into_iter().map(|name| (name, ExternalKind::Memory, 0));
+    let globals =
+        (0..).zip(&changeable.globals).map(|(number, index)| (global(number), ExternalKind::Global, *index));
     let mut own: Vec<(String, ExternalKind, u32)> = own.chain(globals).collect();
     let mut module = Vec::with_capacity(wasm.len() + own.len() * (MEMORY.len() + 8));
     for payload in Parser::new(0).parse_all(wasm) {

@@ -32,19 +32,20 @@ fn module(more: &str) -> Vec<u8> {
 
 fn reason(wasm: &[u8]) -> String {
     wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(wasm).unwrap();
-    mutable_globals(wasm).unwrap_err().to_string()
+    changeable(wasm).unwrap_err().to_string()
 }
 
 #[test]
 fn what_linkers_make_passes() {
-    assert_eq!(mutable_globals(&module("")), Ok(vec![]));
+    let found = |globals: &[u32]| Ok(Changeable { globals: globals.to_vec(), data: 100..106 });
+    assert_eq!(changeable(&module("")), found(&[]));
     let globals = "(global $a (mut i32) (i32.const 1)) (global $b i32 (i32.const 2)) (global $c (mut v128) \
                    (v128.const i64x2 1 2)) (global $d funcref (ref.func $f)) (global $e (export \"e\") (mut f64) (f64.const 0))
                    (func $s (result v128) (i32x4.splat (i32.const 1)))
                    (func $r (param i32) (result i64) (i64.extend8_s (i64.trunc_sat_f32_s (f32.const 1))))
                    (func $tail (return_call $f))
                    (func $set (global.set $a (i32.const 7)))";
-    assert_eq!(mutable_globals(&module(globals)), Ok(vec![0, 2, 4]));
+    assert_eq!(changeable(&module(globals)), found(&[0, 2, 4]));
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn whatever_else_can_change_is_refused() {
         assert!(reason.contains(why), "{more}: {reason}");
     }
     let globals = |count| module(&"(global (mut i32) (i32.const 0))".repeat(count));
-    assert_eq!(mutable_globals(&globals(GLOBALS_MAX)).unwrap().len(), GLOBALS_MAX);
+    assert_eq!(changeable(&globals(GLOBALS_MAX)).unwrap().globals.len(), GLOBALS_MAX);
     assert!(reason(&globals(GLOBALS_MAX + 1)).contains("65 mutable globals"));
 }
 
@@ -98,7 +99,7 @@ fn memories_and_imports_of_another_kind_are_refused() {
         let reason = reason(&wasm(text));
         assert!(reason.contains(why), "{text}: {reason}");
     }
-    assert_eq!(mutable_globals(&wasm("(module (memory 256))")), Ok(vec![]));
+    assert_eq!(changeable(&wasm("(module (memory 256))")), Ok(Changeable::default()));
 }
 
 #[test]
@@ -132,7 +133,7 @@ fn the_prepared_module_is_the_same_with_further_exports() {
     let engine = Engine::default();
     let module = Module::new(&engine, &prepared).unwrap();
     let names: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
-    let own = [MEMORY.to_owned(), global(0), global(1)];
+    let own = [MEMORY.to_owned(), "wasmux:restore/data/100-106".to_owned(), global(0), global(1)];
     assert_eq!(names, [&["memory", "bump", "serve_http"].map(str::to_owned)[..], &own].concat());
     let mut store = Store::new(&engine, ());
     let import = wasmtime::Func::wrap(&mut store, |_: i32| ());
@@ -166,5 +167,32 @@ fn numbers_of_any_length_are_written_as_they_are_read() {
         push_number(&mut bytes, number);
         let mut reader = wasmparser::BinaryReader::new(&bytes, 0);
         assert_eq!((reader.read_var_u32().unwrap() as usize, reader.eof()), (number, true));
+    }
+}
+
+#[test]
+fn outside_its_data_a_memory_is_empty() {
+    for (more, data) in [
+        ("", 100..106),
+        ("(data (i32.const 131071) \"x\")", 100..131_072),
+        ("(data (i32.const 7) \"\") (data (i32.const 3) \"x\")", 3..106),
+        ("(data $p \"passive and long\")", 100..106),
+        // Where that is, is computed.
+        ("(data (i32.add (i32.const 1) (i32.const 2)) \"x\")", 0..131_072),
+        ("(global $at i32 (i32.const 9)) (data (global.get $at) \"x\")", 0..131_072),
+    ] {
+        let module = module(more);
+        assert_eq!(changeable(&module).unwrap().data, data, "{more}");
+        let prepared = prepare(&module).unwrap();
+        let module = Module::new(&Engine::default(), &prepared).unwrap();
+        let mut named = module.exports().filter_map(|export| data_in(export.name()));
+        assert_eq!(named.next(), Some(data.start as usize..data.end as usize), "{more}");
+    }
+    // An offset is unsigned; that it is outside, instantiation finds out.
+    let outside = wasm("(module (memory 1) (data (i32.const -1) \"xy\"))");
+    assert_eq!(changeable(&outside).unwrap().data, 0xffff_ffff..0x1_0000_0001);
+    for name in ["memory", MEMORY, "wasmux:restore/data/", "wasmux:restore/data/1", "wasmux:restore/data/1-x"]
+    {
+        assert_eq!(data_in(name), None, "{name}");
     }
 }

@@ -16,6 +16,8 @@ const GRAIN: usize = 4096;
 /// What all instances of a module start with, and how to get at what changes.
 pub(super) struct Restorer {
     memory: ModuleExport,
+    /// Outside it, a memory is all zeros.
+    data: Range<usize>,
     globals: Vec<ModuleExport>,
     image: OnceLock<Image>,
 }
@@ -31,9 +33,10 @@ impl Restorer {
     /// None for a module whose instances cannot be put back.
     pub(super) fn new(module: &Module) -> Option<Self> {
         let memory = module.get_export_index(restorable::MEMORY)?;
+        let data = module.exports().find_map(|export| restorable::data_in(export.name()))?;
         let numbers = 0..restorable::GLOBALS_MAX;
         let globals = numbers.map_while(|number| module.get_export_index(&restorable::global(number)));
-        Some(Self { memory, globals: globals.collect(), image: OnceLock::new() })
+        Some(Self { memory, data, globals: globals.collect(), image: OnceLock::new() })
     }
 
     /// Remembers the state of an instance in which nothing has run yet. None if it is not what was proved, which never
@@ -50,7 +53,7 @@ impl Restorer {
             globals.push((global, global.get(&mut *store)));
         }
         let data = memory.data(&*store);
-        self.image.get_or_init(|| Image::of(data));
+        self.image.get_or_init(|| Image::of(data, &self.data));
         Some(Baseline { memory, memory_bytes: data.len(), globals })
     }
 
@@ -81,10 +84,12 @@ struct Image {
 const ZEROS: u32 = u32::MAX;
 
 impl Image {
-    fn of(memory: &[u8]) -> Self {
+    /// Reads no more than `data`, and the rest of the grains that it begins and ends in: to look at a page is to have one.
+    fn of(memory: &[u8], data: &Range<usize>) -> Self {
         let mut image = Self { index: Vec::with_capacity(memory.len() / GRAIN), bytes: Vec::new() };
-        for grain in memory.chunks(GRAIN) {
-            if grain.iter().all(|&byte| byte == 0) {
+        for (grain, at) in memory.chunks(GRAIN).zip((0..).step_by(GRAIN)) {
+            let is_outside = at >= data.end || at + GRAIN <= data.start;
+            if is_outside || grain.iter().all(|&byte| byte == 0) {
                 image.index.push(ZEROS);
             } else {
                 image.index.push((image.bytes.len() / GRAIN) as u32);
@@ -132,8 +137,11 @@ mod tests {
         memory[5 * GRAIN - 1] = 2;
         memory[5 * GRAIN] = 3;
         memory[16 * GRAIN - 1] = 4;
-        let image = Image::of(&memory);
+        let image = Image::of(&memory, &(0..memory.len()));
         assert_eq!(image.bytes.len(), 4 * GRAIN);
+        let narrow = |data: Range<usize>| Image::of(&memory, &data).bytes.len() / GRAIN;
+        assert_eq!(narrow(5 * GRAIN - 1..5 * GRAIN + 1), 2);
+        assert_eq!((narrow(5 * GRAIN..16 * GRAIN), narrow(GRAIN..4 * GRAIN), narrow(0..0)), (2, 0, 0));
         let pristine = memory.clone();
         memory.fill(9);
         // In pieces of one grain, and of several.
