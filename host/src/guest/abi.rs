@@ -55,23 +55,34 @@ pub(super) enum Instance {
 }
 
 impl Abi {
+    /// `restores`: whether instances are to be put back, as far as that is possible, into the state that they were made in.
+    ///
     /// # Errors
     /// With a sentence for everything that the host cannot provide, or that the guest does not export as it must.
     pub(super) fn link(
         engine: &GuestEngine,
         artifact: &Artifact,
         limits: &Limits,
+        restores: bool,
     ) -> Result<Self, LoadError> {
         if let Code::P2(code) | Code::P3(code) = &artifact.code {
             check_size(code, engine.instances(), limits)?;
         }
         Ok(match &artifact.code {
             Code::Module(module) => {
-                Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))
+                Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits, restores)?))
             }
             Code::P2(code) => Self::P2(Arc::new(Linked::new(code, Standard::P2, p2::fits)?)),
             Code::P3(code) => Self::P3(Arc::new(Linked::new(code, Standard::P3, p3::fits)?)),
         })
+    }
+
+    /// Whether an instance can be put back into the state that it was made in.
+    pub(super) fn restores(&self) -> bool {
+        match self {
+            Self::ServeHttp(linked) => linked.restores(),
+            Self::P2(_) | Self::P3(_) => false,
+        }
     }
 
     /// Makes an instance, of which nothing has run yet.
@@ -122,6 +133,14 @@ impl Instance {
             Self::ServeHttp(instance) => instance.may_serve_again(),
             Self::P2(instance) => instance.may_serve_again(),
             Self::P3(_) => true,
+        }
+    }
+
+    /// Puts it back into the state that it was made in; says whether that could be done. If not, it is of no further use.
+    pub(super) fn restore(&mut self) -> bool {
+        match self {
+            Self::ServeHttp(instance) => instance.restore(),
+            Self::P2(_) | Self::P3(_) => false,
         }
     }
 

@@ -123,9 +123,14 @@ impl Admission {
         }
     }
 
-    /// Places for a new instance, if there are any.
+    /// Places for a new instance, if there are any or idle instances can make room for it.
     pub(super) fn try_place(&self) -> Option<Taken> {
-        self.lane.places.try_take(self.user, self.places)
+        loop {
+            let taken = self.lane.places.try_take(self.user, self.places);
+            if taken.is_some() || !self.lane.evict() {
+                return taken;
+            }
+        }
     }
 
     /// Waits for them. Idle instances make room, also those of the same handler: who could do with one of these looks for

@@ -14,6 +14,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use super::compile::Compiler;
+use super::restorable;
 
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +46,7 @@ impl CodeCache {
         compiler: Compiler,
         wasm: &[u8],
     ) -> Result<Compiled, String> {
-        let compile = || compiler.compile(engine, wasm);
+        let compile = || compiler.compile(engine, &restorable::prepare(wasm)?);
         let Some(folder) = &self.folder else { return load_made(engine, &compile()?) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
@@ -144,6 +145,7 @@ fn key(engine: &Engine, wasm: &[u8]) -> String {
     }
     let mut hasher = Sha(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.0.update(restorable::REVISION);
     hasher.0.update(wasm);
     hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -34,8 +34,8 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 /// The largest memory any handler's `memory` limit can grant: what a pool slot reserves.
 pub const MEMORY_BYTES_CEILING: u64 = 4 << 30;
 
-/// Memory that a finished request may leave resident in its pool slot, where the kernel can tell which pages are dirty.
-const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// Memory that a finished request may leave resident, in bytes, where the kernel can tell which pages are dirty.
+pub(super) const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 
 /// Core modules inside one component, on average over all instances at work. Python's has about forty.
 const CORE_INSTANCES_PER_GUEST: u32 = 64;

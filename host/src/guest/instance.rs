@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
@@ -19,7 +19,7 @@ use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
 use super::field_limits::FieldLimits;
-use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
+use super::isolation::{Isolation, Live, MakesRoom as _, Parked, Reuse};
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
@@ -79,6 +79,8 @@ pub struct Guest {
     is_reusable: AtomicBool,
     /// One has failed to, so that no further one is kept.
     is_unfit: AtomicBool,
+    /// How often one was put back into the state that it was made in.
+    restored: AtomicU64,
 }
 
 impl std::fmt::Debug for Guest {
@@ -99,10 +101,11 @@ impl Guest {
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
         let next = check_next(artifact, &settings);
-        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits), next)?;
+        let restores = settings.isolation == Isolation::Request;
+        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits, restores), next)?;
         let (lane, places) = artifact.place(engine);
         let parked = Arc::new(Parked::default());
-        if settings.isolation != Isolation::Request {
+        if settings.isolation != Isolation::Request || abi.restores() {
             lane.may_evict(&parked);
         }
         let crowd = Arc::new(Crowd::default());
@@ -139,6 +142,7 @@ impl Guest {
             crowd,
             is_reusable: AtomicBool::new(false),
             is_unfit: AtomicBool::new(false),
+            restored: AtomicU64::new(0),
         })
     }
 
@@ -146,6 +150,12 @@ impl Guest {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How often an instance was put back, after a request, into the state that it was made in.
+    #[must_use]
+    pub fn restored(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
     }
 
     /// Answers one request.
@@ -232,7 +242,8 @@ impl Guest {
             }
         };
         // An answer all the same.
-        if live.served > 1 && error.kind() != Kind::GuestError {
+        let is_reused = live.served > 1 && self.isolation != Isolation::Request;
+        if is_reused && error.kind() != Kind::GuestError {
             self.note_failed_reuse(live.served, id.as_str());
         }
         if !outbox.is_complete() {
@@ -270,18 +281,29 @@ impl Guest {
         Live { instance: self.abi.instance(&self.common), served: 0, _places: places }
     }
 
-    /// Keeps an instance for the next request, if it is to be reused and fit for it.
+    /// Keeps an instance for the next request, if it is to be reused or can be put back, and fit for it.
     fn keep(&self, mut live: Live) {
-        let Isolation::Reuse(reuse) = self.isolation else { return };
+        let (reuse, restores) = match self.isolation {
+            Isolation::Reuse(reuse) => (reuse, false),
+            Isolation::Request if self.abi.restores() => (Reuse::RESTORED, true),
+            _ => return,
+        };
         if live.served > 1 {
             self.is_reusable.store(true, Ordering::Relaxed);
         }
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
-        if is_wanted && live.instance.may_serve_again() {
-            live.instance.rest();
-            self.parked.park(live, reuse.idle_max);
-            self.admission.make_room();
+        if !is_wanted || !live.instance.may_serve_again() {
+            return;
         }
+        if restores {
+            if !live.instance.restore() {
+                return;
+            }
+            self.restored.fetch_add(1, Ordering::Relaxed);
+        }
+        live.instance.rest();
+        self.parked.park(live, reuse.idle_max);
+        self.admission.make_room();
     }
 
     /// Some runtimes serve one request and never a second one. The first failure of a second request, before any other

@@ -223,6 +223,11 @@ impl ModuleState {
         self.core.begin(exchange);
     }
 
+    /// Ends all that a request has left with the host: open files, unfinished lines.
+    pub(super) fn renew(&mut self) {
+        (self.wasi, self.core.stdio) = (None, None);
+    }
+
     /// WASI preview 1.
     pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
         let Self { core, wasi, .. } = self;

@@ -25,6 +25,7 @@ use crate::limit::Limit;
 mod head;
 mod instance;
 mod next;
+mod restore;
 
 pub(in super::super) use instance::{Instance, Linked};
 
