@@ -335,12 +335,6 @@ impl Outbox {
     pub(super) fn broken(&self) -> Option<Broken> {
         self.lock().broken
     }
-
-    /// [`Self::broken`], and the limit that was hit, if any.
-    pub(super) fn trouble(&self) -> (Option<Broken>, Option<Limit>) {
-        let inner = self.lock();
-        (inner.broken, inner.limit_hit)
-    }
 }
 
 impl Inner {

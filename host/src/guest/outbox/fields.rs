@@ -27,6 +27,12 @@ impl Outbox {
     pub(in super::super) fn note_limit(&self, limit: Limit) {
         self.lock().limit_hit = Some(limit);
     }
+
+    /// Why the response cannot be completed, if it cannot, and the limit that the request has hit, if it has.
+    pub(in super::super) fn trouble(&self) -> (Option<Broken>, Option<Limit>) {
+        let inner = self.lock();
+        (inner.broken, inner.limit_hit)
+    }
 }
 
 impl Inner {
