@@ -27,6 +27,7 @@ mod held;
 mod imports;
 mod instance;
 mod isolation;
+mod label;
 mod log;
 mod memory;
 mod next;

@@ -86,7 +86,7 @@ impl Abi {
     }
 
     /// Makes an instance, of which nothing has run yet.
-    pub(super) fn instance(&self, common: &Common) -> Instance {
+    pub(super) fn instance(&self, common: &Arc<Common>) -> Instance {
         match self {
             Self::ServeHttp(linked) => Instance::ServeHttp(serve_http::Instance::new(linked, common)),
             Self::P2(linked) => Instance::P2(p2::Instance::new(linked, common)),
@@ -97,7 +97,7 @@ impl Abi {
 
 impl Instance {
     /// Hands it its next request.
-    pub(super) fn begin(&mut self, exchange: Exchange) {
+    pub(super) fn begin(&mut self, exchange: Box<Exchange>) {
         // Ticks have passed while a warm instance waited, which are not this request's.
         match self {
             Self::ServeHttp(instance) => {
@@ -123,7 +123,8 @@ impl Instance {
         match self {
             Self::ServeHttp(instance) => instance.serve().await,
             Self::P2(instance) => instance.serve().await,
-            Self::P3(instance) => instance.serve().await,
+            // Much larger than the others, all of which would have to make room for it.
+            Self::P3(instance) => Box::pin(instance.serve()).await,
         }
     }
 

@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use super::abi::{Abi, Stop};
 use super::admission::{Admission, AtWork};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect};
+use super::call::{Call, Job, OnDisconnect};
 use super::capability::Nothing;
-use super::compute::{Compute, Work};
+use super::compute::Compute;
 use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
 use super::field_limits::FieldLimits;
 use super::isolation::{Isolation, Live, MakesRoom as _, Parked, Reuse};
+use super::label::Label;
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
@@ -32,6 +33,7 @@ use super::take::TakeLimit;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::request_id::RequestId;
 use crate::tempo::Tempo;
 
 mod shared;
@@ -63,7 +65,7 @@ pub struct GuestSettings {
 pub struct Guest {
     abi: Abi,
     admission: Admission,
-    common: Common,
+    common: Arc<Common>,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
     compute: Arc<Compute>,
@@ -85,7 +87,7 @@ pub struct Guest {
 
 impl std::fmt::Debug for Guest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guest").field("name", &self.common.handler).finish_non_exhaustive()
+        f.debug_struct("Guest").field("name", self.share.name()).finish_non_exhaustive()
     }
 }
 
@@ -116,9 +118,8 @@ impl Guest {
         let handler: Arc<str> = settings.name.into();
         let share = engine.ledger().share(&handler);
         let common = Common {
-            handler,
-            env: settings.env.into(),
-            folders: settings.folders.into(),
+            env: settings.env,
+            folders: settings.folders,
             memory_bytes_max: settings.limits.memory_bytes_max,
             budget: Some(Arc::clone(engine.budget())),
             field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
@@ -131,10 +132,10 @@ impl Guest {
         Ok(Self {
             abi,
             admission: Admission::new(&share, &lane, places, &settings.limits),
-            take: TakeLimit::new(&settings.limits, &common.handler, &share),
+            take: TakeLimit::new(&settings.limits, &handler, &share),
             share,
             compute: Arc::clone(engine.compute()),
-            common,
+            common: Arc::new(common),
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
             isolation: settings.isolation,
@@ -162,81 +163,99 @@ impl Guest {
     ///
     /// # Errors
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
-    pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
-        let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
-        let (breaker, pulse) = (self.limits.breaker, Arc::<Pulse>::default());
-        let label = Label { handler, request: request.id.clone(), share, breaker, pulse };
-        let served = self.answer(request, label.clone()).await;
-        served.map_err(|error| label.count(error))
+    pub fn serve(
+        self: Arc<Self>,
+        request: Incoming,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        let (share, pulse) = (Arc::clone(&self.share), Arc::<Pulse>::default());
+        let fields = FieldLimits::response(&self.limits);
+        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max, fields);
+        let (outbox, id) = (Arc::new(outbox), request.id.clone());
+        let label = Label { request: id, share, breaker: self.limits.breaker, pulse: Arc::clone(&pulse) };
+        // Many hands pass it on: in one place it is a pointer for all of them.
+        let exchange = Box::new(Exchange { request, deadline_ms: 0, outbox, pulse, reply: None });
+        async move {
+            let outbox = Arc::clone(&exchange.outbox);
+            let now = Instant::now();
+            let deadline = now + self.limits.timeout;
+            let job = match self.begin(exchange, now, deadline).await {
+                Ok(job) => job,
+                Err(error) => return Err(label.count(error)),
+            };
+            let response = Call::new(job, outbox, deadline, self.grace(), label).first_byte().await;
+            Ok(response?.map(|body| body.taken_within(&self.take)))
+        }
     }
 
-    async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {
+    /// Lets the request in, and hands it to an instance.
+    async fn begin(
+        self: &Arc<Self>,
+        mut exchange: Box<Exchange>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Job, Error> {
+        let Exchange { request, outbox, pulse, .. } = &mut *exchange;
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
         FieldLimits::request(&self.limits).check(&request.parts.headers)?;
-        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max);
-        let outbox = Arc::new(outbox.with_fields(FieldLimits::response(&self.limits)));
         request.body.limit(self.limits.request_body_bytes_max);
         let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
-        request.body.clock(tempo, &outbox);
-        let now = Instant::now();
-        let deadline = now + self.limits.timeout;
-        let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let pulse = Arc::clone(&label.pulse);
+        request.body.clock(tempo, outbox);
+        let (pulse, outbox) = (Arc::clone(pulse), Arc::clone(outbox));
+        exchange.deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
         let at_work = self.admission.enter(&pulse, now, deadline).await?;
-        let grace = match (self.on_disconnect, &self.abi) {
+        if let Isolation::Concurrent(reuse, concurrency) = self.isolation {
+            let work = Arc::clone(self).run_shared(exchange, deadline, at_work, (reuse, concurrency));
+            return Ok(Job::Seated(Box::pin(work)));
+        }
+        let mut live = self.live(&pulse, deadline).await?;
+        let id = exchange.request.id.clone();
+        live.instance.begin(exchange);
+        let account = Account::Request(Arc::clone(&outbox));
+        let work = Box::pin(Arc::clone(self).run(at_work, live, outbox, id));
+        Ok(Job::Alone(Fair::new(work, &self.compute, &pulse, &self.share, account, self.limits.cpu)))
+    }
+
+    /// How long a guest may go on when its client has gone away.
+    fn grace(&self) -> Duration {
+        match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
-        };
-        let take = Arc::clone(&self.take);
-        let exchange = Exchange {
-            request,
-            deadline_ms,
-            outbox: Arc::clone(&outbox),
-            pulse: Arc::clone(&pulse),
-            reply: None,
-        };
-        let work: Work = match self.isolation {
-            Isolation::Concurrent(reuse, concurrency) => {
-                Box::pin(self.run_shared(exchange, deadline, at_work, (reuse, concurrency)))
-            }
-            Isolation::Request | Isolation::Reuse(_) => {
-                let live = self.live(&pulse, deadline).await?;
-                let (compute, share) = (Arc::clone(&self.compute), Arc::clone(&self.share));
-                let (account, cpu_max) = (Account::Request(Arc::clone(&outbox)), self.limits.cpu);
-                let work = Box::pin(self.run(exchange, live, at_work));
-                Box::pin(Fair::new(work, &compute, &pulse, &share, account, cpu_max))
-            }
-        };
-        let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
-        // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
-        pulse.has_started();
-        Ok(response?.map(|body| body.taken_within(&take)))
+        }
     }
 
-    async fn run(self: Arc<Self>, exchange: Exchange, live: Live, mut at_work: AtWork) -> Result<(), Error> {
-        let ended = self.run_alone(exchange, live).await;
-        at_work.ended(ended.as_ref().err());
-        ended
-    }
-
-    async fn run_alone(&self, exchange: Exchange, mut live: Live) -> Result<(), Error> {
-        let (outbox, id) = (Arc::clone(&exchange.outbox), exchange.request.id.clone());
-        live.instance.begin(exchange);
+    /// Runs the guest for the request that `live` was handed.
+    async fn run(
+        self: Arc<Self>,
+        // Of the two the instance goes first, when this is dropped: who is let in then finds its place.
+        mut at_work: AtWork,
+        mut live: Live,
+        outbox: Arc<Outbox>,
+        id: RequestId,
+    ) -> Result<(), Error> {
         let served = live.instance.serve().await;
         live.served += 1;
-        let error = match served {
+        let ended = match served {
             Ok(()) => {
                 // What is broken off may be so in the guest as well.
                 if outbox.is_sound() {
                     self.keep(live);
                 }
-                return Ok(());
+                Ok(())
             }
-            Err(Stop::Fault(error)) => error,
-            Err(Stop::Trap(error)) => {
+            Err(stop) => self.failed(live, stop, &outbox, &id),
+        };
+        at_work.ended(ended.as_ref().err());
+        ended
+    }
+
+    /// What becomes of a request whose guest has failed.
+    fn failed(&self, mut live: Live, stop: Stop, outbox: &Outbox, id: &RequestId) -> Result<(), Error> {
+        let error = match stop {
+            Stop::Fault(error) => error,
+            Stop::Trap(error) => {
                 let limiter = &live.instance.core().limiter;
                 limiter.blame(failure(error, limiter.refused, self.limits.memory_bytes_max))
             }
@@ -251,7 +270,7 @@ impl Guest {
         }
         // The client has all of its response: this is nobody's error but the guest's own.
         let (handler, request_id, reason, chain) =
-            (&*self.common.handler, id.as_str(), error.kind().name(), chain(&error));
+            (&**self.share.name(), id.as_str(), error.kind().name(), chain(&error));
         tracing::error!(handler, request_id, reason, "after its complete response: {chain}");
         Ok(())
     }
@@ -272,7 +291,7 @@ impl Guest {
                 live = self.parked.wait() => live,
             }
         };
-        let live = self.admission.instance(pulse, deadline, found).await?;
+        let live = Box::pin(self.admission.instance(pulse, deadline, found)).await?;
         self.admission.start_anew(pulse);
         Ok(live)
     }
@@ -309,7 +328,7 @@ impl Guest {
     /// Some runtimes serve one request and never a second one. The first failure of a second request, before any other
     /// was ever served, is taken for that.
     fn note_failed_reuse(&self, served: u32, request_id: &str) {
-        let handler = &*self.common.handler;
+        let handler = &**self.share.name();
         if self.is_reusable.load(Ordering::Relaxed) || self.is_unfit.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 handler,

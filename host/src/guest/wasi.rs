@@ -36,8 +36,8 @@ fn environ_size(name: &str, value: &str) -> u32 {
 
 fn environ_sizes_get(mut caller: Caller<'_, ModuleState>, count_at: u32, size_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    let size: u32 = state.core.env.iter().map(|(name, value)| environ_size(name, value)).sum();
-    let count = state.core.env.len() as u32;
+    let size: u32 = state.core.common.env.iter().map(|(name, value)| environ_size(name, value)).sum();
+    let count = state.core.common.env.len() as u32;
     Region::new("environ_sizes_get", count_at, 4).within_mut(data)?.copy_from_slice(&count.to_le_bytes());
     Region::new("environ_sizes_get", size_at, 4).within_mut(data)?.copy_from_slice(&size.to_le_bytes());
     Ok(ERRNO_SUCCESS)
@@ -45,7 +45,7 @@ fn environ_sizes_get(mut caller: Caller<'_, ModuleState>, count_at: u32, size_at
 
 fn environ_get(mut caller: Caller<'_, ModuleState>, mut pointer_at: u32, mut text_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    for (name, value) in state.core.env.iter() {
+    for (name, value) in state.core.common.env.iter() {
         let pointer = Region::new("environ_get", pointer_at, 4).within_mut(data)?;
         pointer.copy_from_slice(&text_at.to_le_bytes());
         let text = Region::new("environ_get", text_at, environ_size(name, value)).within_mut(data)?;

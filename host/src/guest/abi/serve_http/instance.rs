@@ -75,7 +75,7 @@ struct Live {
 }
 
 impl Instance {
-    pub(in super::super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
+    pub(in super::super) fn new(linked: &Arc<Linked>, common: &Arc<Common>) -> Self {
         let store = new_store(&linked.engine, ModuleState::new(common));
         Self { linked: Arc::clone(linked), store, live: None, has_exited: false }
     }
