@@ -27,6 +27,7 @@ use super::places::Taken;
 use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
+use super::snapshot::Snapshot;
 use super::state::Common;
 use super::take::TakeLimit;
 use crate::body::Body;
@@ -55,6 +56,8 @@ pub struct GuestSettings {
     pub on_disconnect: OnDisconnect,
     /// What its requests share.
     pub isolation: Isolation,
+    /// It is started once, when it is loaded, and its instances begin there.
+    pub snapshot: Option<Snapshot>,
     /// The handler behind it, which it may call.
     pub next: Option<Arc<dyn Next>>,
 }
