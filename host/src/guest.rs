@@ -59,6 +59,6 @@ pub use next::{Answer, Next};
 pub(crate) use request_body::Leftover;
 pub use request_body::{NetworkBody, RequestBody};
 pub use share::{Ledger, Share};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Start};
 pub(crate) use take::Take;
 pub use take::TakeLimit;

@@ -13,7 +13,7 @@ use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
 use super::inspect::{Inspection, inspect};
-use super::instance::GuestSettings;
+use super::snapshot::Start;
 
 /// A module or component, in bytes. The largest that are around, interpreters with their libraries, have some 40 MiB.
 const WASM_BYTES_MAX: u64 = 256 << 20;
@@ -98,20 +98,17 @@ impl Artifact {
         Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
     }
 
-    /// As [`Self::load`], for a handler: if its settings say so, the code is that of its snapshot.
+    /// As [`Self::load`], of a module that has started.
     ///
     /// # Errors
     /// With a sentence for everything that is in the way of running it, or of starting it for its snapshot.
-    pub fn load_for(
+    pub fn load_started(
         engine: &GuestEngine,
         path: &Path,
         cache: &CodeCache,
-        settings: &GuestSettings,
+        start: &Start,
     ) -> Result<Self, LoadError> {
-        if settings.snapshot.is_none() {
-            return Self::load(engine, path, cache);
-        }
-        let wasm = Self::snapshot(engine, path, cache, settings)?;
+        let wasm = Self::snapshot(engine, path, cache, start)?;
         Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
     }
 

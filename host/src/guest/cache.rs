@@ -52,7 +52,7 @@ impl CodeCache {
         else {
             return take();
         };
-        let path = folder.join(format!("{}.snapshot", snapshot_key(compiler, wasm, start)));
+        let path = folder.join(format!("{}.snapshot", snapshot_key(compiler, wasm, start)?));
         match whole(&path) {
             Ok(wasm) => return Ok((wasm, None)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -183,12 +183,15 @@ fn key(engine: &Engine, wasm: &[u8]) -> String {
 }
 
 /// All that a start depends on, and this program's version, which may let it do other things.
-fn snapshot_key(compiler: Compiler, wasm: &[u8], start: &Start) -> String {
-    let settings = format!("{} {} {start:?}", env!("CARGO_PKG_VERSION"), compiler.stack_bytes_max);
-    hex(Sha256::new()
-        .chain_update((settings.len() as u64).to_le_bytes())
-        .chain_update(settings)
-        .chain_update(wasm))
+fn snapshot_key(compiler: Compiler, wasm: &[u8], start: &Start) -> Result<String, String> {
+    let mut hasher = Sha256::new();
+    for part in
+        [env!("CARGO_PKG_VERSION").as_bytes(), &compiler.stack_bytes_max.to_le_bytes(), &start.to_json()?]
+    {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Ok(hex(hasher.chain_update(wasm)))
 }
 
 /// A snapshot, behind its digest: of what has lost its end the rest may still be a module.

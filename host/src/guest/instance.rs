@@ -27,7 +27,7 @@ use super::places::Taken;
 use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Start};
 use super::state::Common;
 use super::take::TakeLimit;
 use crate::body::Body;
@@ -60,6 +60,21 @@ pub struct GuestSettings {
     pub snapshot: Option<Snapshot>,
     /// The handler behind it, which it may call.
     pub next: Option<Arc<dyn Next>>,
+}
+
+impl GuestSettings {
+    /// How it is started for its snapshot, accepting what `snapshot` says.
+    #[must_use]
+    pub fn start(&self, snapshot: Snapshot) -> Start {
+        Start {
+            handler: self.name.clone(),
+            env: self.env.clone(),
+            folders: self.folders.clone(),
+            memory_bytes_max: self.limits.memory_bytes_max,
+            timeout: self.limits.timeout,
+            snapshot,
+        }
+    }
 }
 
 /// A handler's code, ready to be instantiated.

@@ -35,9 +35,12 @@ pub struct Snapshot {
     pub freeze_clock: bool,
 }
 
-/// What a guest is started with.
+/// How a handler is started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Start {
+pub struct Start {
+    /// Its name, for the log.
+    #[serde(skip)]
+    pub(super) handler: String,
     pub(super) env: Vec<(String, String)>,
     /// As a request has them; what is in them is refused.
     pub(super) folders: Vec<(String, PathBuf)>,
@@ -45,6 +48,17 @@ pub(super) struct Start {
     /// How long it may take, by the clock on the wall.
     pub(super) timeout: Duration,
     pub(super) snapshot: Snapshot,
+}
+
+impl Start {
+    /// The same for other processes, and for what its outcome is found by.
+    ///
+    /// # Errors
+    /// A sentence, when the path of a folder is not Unicode.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(self)
+            .map_err(|error| format!("no snapshot of it can be taken: `folders`: {error}"))
+    }
 }
 
 /// What came of a start.

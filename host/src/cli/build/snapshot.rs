@@ -75,9 +75,11 @@ fn write(target: &Target, engine: &GuestEngine, cache: &CodeCache) -> Result<(Pa
         let built = builder::build(std::slice::from_ref(&module)).pop().map(|(_, built)| built);
         module = built.ok_or("nothing was built")?.map_err(|error| error.to_string())?;
     }
-    let snapshot = Artifact::snapshot(engine, &module, cache, &target.settings);
+    let settings = &target.settings;
+    let start = settings.start(settings.snapshot.unwrap_or_default());
+    let snapshot = Artifact::snapshot(engine, &module, cache, &start);
     let snapshot = snapshot.map_err(|error| error.to_string())?;
-    let name = target.settings.name.replace('/', "_");
+    let name = settings.name.replace('/', "_");
     let file = module.with_file_name(format!("{name}.snapshot.wasm"));
     std::fs::write(&file, &snapshot)
         .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;

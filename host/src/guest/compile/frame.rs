@@ -7,11 +7,9 @@ use super::super::snapshot::{Start, Started};
 /// The order to start a module.
 ///
 /// # Errors
-/// A sentence, when there is a name in it that is not Unicode.
+/// As [`Start::to_json`].
 pub(super) fn of_start(start: &Start, wasm: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let text = serde_json::to_vec(start);
-    let text = text.map_err(|error| format!("no snapshot of it can be taken: `folders`: {error}"))?;
-    Ok(frame(&text, wasm))
+    Ok(frame(&start.to_json()?, wasm))
 }
 
 pub(super) fn start(input: &[u8]) -> Result<(Start, &[u8])> {

@@ -7,12 +7,11 @@ use super::super::artifact::{Artifact, LoadError, binary, checked, is_precompile
 use super::super::cache::CodeCache;
 use super::super::engine::GuestEngine;
 use super::super::inspect::Inspection;
-use super::super::instance::GuestSettings;
 use super::super::log::TARGET;
 use super::Start;
 
 impl Artifact {
-    /// The module of a handler, started as its settings say, in the binary format. The log says what came of it.
+    /// The module of a handler when it has started, in the binary format. The log says what came of it.
     ///
     /// # Errors
     /// With a sentence for everything that is in the way of running it, or of its snapshot.
@@ -20,7 +19,7 @@ impl Artifact {
         engine: &GuestEngine,
         path: &Path,
         cache: &CodeCache,
-        settings: &GuestSettings,
+        start: &Start,
     ) -> Result<Vec<u8>, LoadError> {
         if is_precompiled(path)? {
             return Err(LoadError::one(
@@ -38,18 +37,11 @@ impl Artifact {
                     .to_owned(),
             ));
         }
-        let start = Start {
-            env: settings.env.clone(),
-            folders: settings.folders.clone(),
-            memory_bytes_max: settings.limits.memory_bytes_max,
-            timeout: settings.limits.timeout,
-            snapshot: settings.snapshot.unwrap_or_default(),
-        };
         let begun = Instant::now();
         let (snapshot, said) =
-            cache.snapshot(engine.plain().compiler, &wasm, &start).map_err(LoadError::one)?;
+            cache.snapshot(engine.plain().compiler, &wasm, start).map_err(LoadError::one)?;
         let is_new = said.is_some();
-        let handler = &*settings.name;
+        let handler = &*start.handler;
         for line in said.iter().flat_map(|said| said.split(|&byte| byte == b'\n')) {
             let line = line.trim_ascii_end();
             if !line.is_empty() {

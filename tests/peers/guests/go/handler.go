@@ -41,6 +41,9 @@ var (
 	fields = contentType("text/plain; charset=utf-8")
 )
 
+// How many requests this instance has been asked that.
+var requests int
+
 // contentType is a field block of one field.
 func contentType(value string) []byte {
 	const name = "content-type"
@@ -89,6 +92,9 @@ func serveHTTP() {
 	case path == "/time":
 		begun := time.Now()
 		answer(200, fmt.Sprintf("%d %t\n", begun.Unix(), time.Since(begun) >= 0))
+	case path == "/count":
+		requests++
+		answer(200, fmt.Sprintf("%d\n", requests))
 	case path == "/panic":
 		panic("this handler panics")
 	default:
