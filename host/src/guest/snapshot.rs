@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::{Engine, Instance, Linker, Module, Store, Trap, Val};
 use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
 
+use self::compact::compact;
 use self::host::{Refusal, Said};
 use super::capability::Nothing;
 use super::engine::{EPOCH_TICK, HOST_STACK_BYTES, rehearsal};
@@ -23,6 +24,7 @@ use super::failure::describe;
 use super::share::Share;
 use super::state::{Common, ModuleState};
 
+mod compact;
 mod file;
 mod host;
 
@@ -221,5 +223,5 @@ fn left_behind(wizer: &Wizer, context: &ModuleContext<'_>, mut left: Left) -> wa
         }
     };
     wasmtime::ensure!(!left.is_odd, "the host failed at it");
-    Ok(wasm)
+    Ok(compact(wasm)?)
 }
