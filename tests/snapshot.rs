@@ -60,7 +60,7 @@ fn cached(server: &Server, extension: &str) -> Vec<PathBuf> {
 fn a_warm_guest_answers_as_a_fresh_one_does() {
     let folder = guest_folder("tables");
     let text = format!(
-        "[handlers.fresh]\nwasm = {folder:?}\nenv = {{ NAME = \"fresh\" }}\n\
+        "[server]\ncache = \"cache\"\n[handlers.fresh]\nwasm = {folder:?}\nenv = {{ NAME = \"fresh\" }}\n\
          [handlers.warm]\nwasm = {folder:?}\nenv = {{ NAME = \"warm\" }}\nsnapshot = true\n\
          [routes]\n\"GET /fresh/{{what}}\" = \"fresh\"\n\"GET /warm/{{what}}\" = \"warm\"\n"
     );

@@ -27,6 +27,7 @@ const SAID_BYTES_MAX: usize = 2_000;
 /// Clocks of WASI preview 1.
 const REALTIME: u32 = 0;
 const MONOTONIC: u32 = 1;
+const PROCESS_CPU_TIME: u32 = 2;
 const THREAD_CPU_TIME: u32 = 3;
 
 /// WASI functions whose outcome is the same in every instance.
@@ -162,7 +163,7 @@ fn clock_time_get(mut caller: Caller<'_, ModuleState>, snapshot: Snapshot, id: u
             .into());
         }
         MONOTONIC => 1, // there are runtimes that take 0 for a clock that does not work
-        ..=THREAD_CPU_TIME => return Ok(ERRNO_BADF),
+        PROCESS_CPU_TIME | THREAD_CPU_TIME => return Ok(ERRNO_BADF),
         _ => return Ok(ERRNO_INVAL),
     };
     let (data, _) = memory::split(&mut caller)?;
