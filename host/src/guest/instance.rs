@@ -28,6 +28,7 @@ use super::places::Taken;
 use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
+use super::snapshot::{Snapshot, Start};
 use super::state::Common;
 use super::take::TakeLimit;
 use crate::body::Body;
@@ -57,8 +58,25 @@ pub struct GuestSettings {
     pub on_disconnect: OnDisconnect,
     /// What its requests share.
     pub isolation: Isolation,
+    /// It is started once, when it is loaded, and its instances begin there.
+    pub snapshot: Option<Snapshot>,
     /// The handler behind it, which it may call.
     pub next: Option<Arc<dyn Next>>,
+}
+
+impl GuestSettings {
+    /// How it is started for its snapshot, accepting what `snapshot` says.
+    #[must_use]
+    pub fn start(&self, snapshot: Snapshot) -> Start {
+        Start {
+            handler: self.name.clone(),
+            env: self.env.clone(),
+            folders: self.folders.clone(),
+            memory_bytes_max: self.limits.memory_bytes_max,
+            timeout: self.limits.timeout,
+            snapshot,
+        }
+    }
 }
 
 /// A handler's code, ready to be instantiated.

@@ -12,7 +12,7 @@ use crate::limit::Limit;
 use crate::request_id::RequestId;
 
 /// The `tracing` target of everything guests write, for filters.
-const TARGET: &str = "guest";
+pub(super) const TARGET: &str = "guest";
 
 /// What every line costs beside its text: time, level, handler and request id.
 const LINE_BYTES: u64 = 100;

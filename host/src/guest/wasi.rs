@@ -13,13 +13,19 @@ use super::state::ModuleState;
 /// Longest answer to one `random_get`, in bytes: more than any key, and too little to keep a thread busy.
 pub(super) const RANDOM_BYTES_MAX: u32 = 64 * 1024;
 
-/// Success and "invalid argument", as `errno` in WASI preview 1 has them.
-const ERRNO_SUCCESS: i32 = 0;
-const ERRNO_INVAL: i32 = 28;
+/// Success, "bad file descriptor" and "invalid argument", as `errno` in WASI preview 1 has them.
+pub(super) const ERRNO_SUCCESS: i32 = 0;
+pub(super) const ERRNO_BADF: i32 = 8;
+pub(super) const ERRNO_INVAL: i32 = 28;
 
 /// Defines `wasi_snapshot_preview1`.
 pub(super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, ModuleState::wasi)?;
+    add_own_to_linker(linker)
+}
+
+/// Defines those functions that are not wasmtime-wasi's, in place of its own.
+pub(super) fn add_own_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker.allow_shadowing(true);
     linker
         .func_wrap(WASI_MODULE, "environ_sizes_get", environ_sizes_get)?
