@@ -54,7 +54,7 @@ impl Connections {
             None => Some((stream, peer)),
             Some(tls) => {
                 let timeout = self.config.tls_handshake_timeout;
-                handshake(tls, stream, peer, timeout, &mut guard).await
+                Box::pin(handshake(tls, stream, peer, timeout, &mut guard)).await
             }
         };
         let Some((mut stream, peer)) = connected else { return };

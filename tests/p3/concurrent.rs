@@ -88,13 +88,14 @@ fn loops_disturb_nobody() {
 /// One that is late ends its instance, but not before the others in it are done.
 #[test]
 fn overdue_requests_end_their_instance() {
-    let server = crowd(10, "limits = { timeout = \"800ms\" }");
+    let server = crowd(10, "limits = { timeout = \"3s\" }");
     server.get("/");
     let mut late = server.connect();
     late.request("GET", "/?do=wait&n=60000", &[], b"");
-    std::thread::sleep(Duration::from_millis(400));
+    // Begun halfway, it ends in the middle between the two deadlines: most of a second on either side.
+    std::thread::sleep(Duration::from_millis(1500));
     let mut beside = server.connect();
-    beside.request("GET", "/?do=wait&n=600", &[], b"");
+    beside.request("GET", "/?do=wait&n=2250", &[], b"");
     assert_eq!(late.response().status, 504);
     // The old instance would say 4.
     assert_eq!(server.get("/?do=count").text(), "1\n");

@@ -104,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     pub(super) async fn serve(&mut self, server: &Connections, peer: &Arc<Peer>) -> bool {
         loop {
             let exchanged = match poll_fn(|cx| self.poll_request(cx)).await {
-                Ok(true) => self.exchange(server, peer).await,
+                // Boxed: a connection without a request has no room for one.
+                Ok(true) => Box::pin(self.exchange(server, peer)).await,
                 Ok(false) => return true,
                 Err(error) => Err(error),
             };
