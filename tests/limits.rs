@@ -37,6 +37,32 @@ fn every_request_has_an_instance_of_its_own() {
     }
 }
 
+/// The guest looks at every byte and global before it answers, then writes to as many as it is told.
+#[test]
+fn every_request_finds_memory_and_globals_as_they_were() {
+    const REQUESTS: usize = 60;
+    let routes = "[server]\ninstances = 3\n[handlers.p]\nwasm = \"pristine.wat\"\n[handlers.q]\nwasm = \"pristine.wat\"\n\
+                  [routes]\n\"/p\" = \"p\"\n\"/q\" = \"q\"\n";
+    let server = Site::new(routes).guest("pristine").serve();
+    std::thread::scope(|scope| {
+        for client in 0..5 {
+            let server = &server;
+            scope.spawn(move || {
+                for round in 0..REQUESTS {
+                    // To all of the memory, here and there, to one byte, to new pages; or also with a trap in the end.
+                    let how = [b"a", b"s", b"b", b"s", b"b", b"g", b"t"][(client + round) % 7];
+                    let path = if round % 9 == 8 { "/q" } else { "/p" };
+                    let response = server.request("POST", path, &[], how);
+                    let status = if how == b"t" { 500 } else { 200 };
+                    assert_eq!(response.status, status, "{client} {round}: {}", response.text());
+                    assert!(status == 500 || response.text() == "pristine", "{client} {round}");
+                }
+            });
+        }
+    });
+    assert_eq!(server.log.count("!demand"), 0, "those that trap do so in the end");
+}
+
 #[test]
 fn loops_end_at_the_deadline_and_disturb_nobody() {
     let server = bad();

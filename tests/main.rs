@@ -25,6 +25,7 @@ mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod slow; // bodies that come or go too slowly
+mod snapshot; // guests that are started when they are loaded: what stays, what is refused
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words

@@ -168,6 +168,28 @@ pub use values::Values;
 /// ```
 pub use wasmux_sdk_macros::handler;
 
+/// Has a function run once, before the host takes the snapshot of this module (`snapshot = true` in `routes.toml`): what it
+/// builds is there when each request begins.
+///
+/// ```
+/// use std::sync::LazyLock;
+///
+/// static SQUARES: LazyLock<Vec<u64>> = LazyLock::new(|| (0..100_000).map(|n| n * n).collect());
+///
+/// #[wasmux_sdk::warm_up]
+/// fn warm_up() {
+///     LazyLock::force(&SQUARES);
+/// }
+/// ```
+///
+/// Without `snapshot` nobody calls it, as in a component or in tests: what is built must be built where it is used, too, which
+/// a `LazyLock` sees to. A module has one such function.
+///
+/// There is no request to be asked for, and what would be different for each request is refused by the host, with a
+/// sentence: random numbers (a `HashMap` with its usual hasher seeds itself with one; a `BTreeMap`, or a hasher with a fixed
+/// seed, does not), the time of day, files.
+pub use wasmux_sdk_macros::warm_up;
+
 /// For the code that `#[handler]` makes.
 #[doc(hidden)]
 pub mod __private {

@@ -27,8 +27,10 @@ const PROFILE_SETTINGS: [&str; 6] = [
 ];
 
 /// 256 KiB of stack instead of Rust's 1 MiB: memory that guests have is memory that is reset for every request.
-/// Whoever needs more says so with one of cargo's own variables, which then replaces this.
-const STACK: &str = "rustflags=[\"-Clink-arg=-zstack-size=262144\"]";
+/// Whoever needs more says so with one of cargo's own variables, which then replaces these flags.
+const STACK: &str = "-Clink-arg=-zstack-size=262144";
+/// As much for the heap, in modules: an instance whose memory grows cannot be put back, and another one has to be made.
+const HEAP: &str = "-Clink-arg=--initial-heap=262144";
 const RUSTFLAGS_VARIABLES: [&str; 2] = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
 
 /// Why a crate could not be built.
@@ -191,7 +193,8 @@ fn run_cargo(target: &str, workspace: &Path, packages: &[Package]) -> Result<Run
         .iter()
         .all(|name| std::env::var_os(name).is_none())
     {
-        command.arg("--config").arg(format!("target.{target}.{STACK}"));
+        let flags = if target == MODULE { vec![STACK, HEAP] } else { vec![STACK] };
+        command.arg("--config").arg(format!("target.{target}.rustflags={flags:?}"));
     }
     // Without routes, what whoever runs this has set stays.
     let routed = packages.iter().filter(|package| !package.routes.is_empty());

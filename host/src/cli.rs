@@ -63,7 +63,9 @@ With --json: an array of {\"file\", \"line\", \"kind\", \"message\"}. Exit code 
   wasmux build                 all handlers of routes.toml that are crates
   wasmux build hello users     two of them
   wasmux build ./my-handler    a crate, with or without a routes.toml
-  wasmux build --component     as standard components: `wasmtime serve -Scli FILE`")]
+  wasmux build --component     as standard components: `wasmtime serve -Scli FILE`
+  wasmux build --snapshot      the handlers that have `snapshot`, started already
+  wasmux build --snapshot ./words.wasm")]
     Build(BuildArgs),
     /// Start a project: a crate with a handler, a test, and a routes.toml that serves it
     #[command(after_help = "Example:
@@ -161,12 +163,15 @@ struct ExplainArgs {
 
 #[derive(Debug, Args)]
 struct BuildArgs {
-    /// Handlers of the deployment, or crate folders; all handlers that are crates when left out
+    /// Handlers of the deployment, or crate folders (with --snapshot, modules too); all handlers that are crates when left out
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Build standard wasi:http components, for other hosts too; they bring their routes in routes.toml along
     #[arg(long)]
     component: bool,
+    /// Start modules and write what has started, NAME.snapshot.wasm beside each module
+    #[arg(long, conflicts_with = "component")]
+    snapshot: bool,
     #[command(flatten)]
     config: ConfigArg,
 }

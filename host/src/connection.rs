@@ -1,7 +1,7 @@
 //! One accepted socket and its requests: TLS if the server has it, then HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -40,8 +40,8 @@ impl Connections {
     /// Serves one connection to its end, or until it is idle and has to make room for another.
     pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, guard: Guard) {
         let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
-        let served = self.serve_requests(stream, peer, guard);
-        if with_rare(served, activity.is_shed(), || activity.is_asked()).await.is_none() {
+        let served = pin!(self.serve_requests(stream, peer, guard));
+        if with_rare(served, pin!(activity.is_shed()), || activity.is_asked()).await.is_none() {
             tracing::debug!(
                 remote,
                 "connection closed: idle, and `max_connections` or `max_connections_per_peer` is reached"
@@ -61,7 +61,8 @@ impl Connections {
         let ready = Instant::now();
         let Some(first) = self.first_bytes(&mut stream, &mut guard, &peer.remote).await else { return };
         if first.starts_with(http2::PREFACE) {
-            http2::serve(self, stream, first.freeze(), peer, guard).await;
+            // Boxed, so that connections that are none of these have no room for it.
+            Box::pin(http2::serve(self, stream, first.freeze(), peer, guard)).await;
         } else {
             http1::serve(self, stream, first, ready, peer, guard).await;
         }
@@ -98,11 +99,12 @@ impl Connections {
 /// Runs `served` to its end, or until `event`; `None` then. The event is polled once, so that it can wake this task, and
 /// then only when `has_come` says so: what hardly ever happens costs a request one load.
 async fn with_rare<T>(
-    served: impl Future<Output = T>,
-    event: impl Future<Output = ()>,
+    // Pinned by the caller: as an argument, a future has its size twice.
+    mut served: Pin<&mut impl Future<Output = T>>,
+    mut event: Pin<&mut impl Future<Output = ()>>,
     has_come: impl Fn() -> bool,
 ) -> Option<T> {
-    let (mut served, mut event, mut is_awaited) = (pin!(served), pin!(event), false);
+    let mut is_awaited = false;
     poll_fn(|cx| {
         if let Poll::Ready(done) = served.as_mut().poll(cx) {
             return Poll::Ready(Some(done));

@@ -81,8 +81,11 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
         }
         let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
         let settings = GuestSettings { next, ..handler.settings.clone() };
-        let guest =
-            Artifact::load(engine, file, &cache).and_then(|artifact| Guest::new(engine, &artifact, settings));
+        let artifact = match settings.snapshot {
+            None => Artifact::load(engine, file, &cache),
+            Some(snapshot) => Artifact::load_started(engine, file, &cache, &settings.start(snapshot)),
+        };
+        let guest = artifact.and_then(|artifact| Guest::new(engine, &artifact, settings));
         match guest {
             Ok(guest) => Some(Arc::new(guest)),
             Err(error) => {

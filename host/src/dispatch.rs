@@ -108,7 +108,9 @@ async fn answer<'d>(
     let result = match &*route.handler {
         Handler::Fixed(fixed) => Ok(fixed.response()),
         Handler::Files(files) => {
-            files.serve(&parts).await.map(|found| found.unwrap_or_else(|| rescue::not_found(id)))
+            // Boxed: every connection has room for the largest of these futures.
+            let found = Box::pin(files.serve(&parts)).await;
+            found.map(|found| found.unwrap_or_else(|| rescue::not_found(id)))
         }
         Handler::Guest(guest) => {
             let authority = authority.to_owned();

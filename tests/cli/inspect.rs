@@ -15,6 +15,7 @@ fn a_handler() {
     assert_eq!(inspection["memory"], json!({ "initial": 65_536 }));
     assert_eq!(inspection["exports"], json!(["memory (memory)", "serve_http"]));
     assert_eq!(inspection["problems"], json!([]));
+    assert_eq!(inspection["reset"], json!({ "in_place": true }));
     assert!(inspection["size"].as_u64().is_some_and(|size| size > 100), "{inspection}");
     let imports = inspection["imports"].as_array().unwrap();
     let names: Vec<_> = imports.iter().map(|import| (&import["module"], &import["name"])).collect();
@@ -27,11 +28,39 @@ fn a_handler() {
     );
 
     let text = out(&site.run(&["inspect", "sleep.wat"]));
-    for part in
-        ["core module, serve_http handler", "wasmux:http/1 request_head", "can be run as it is", "64 KiB"]
-    {
+    for part in [
+        "core module, serve_http handler",
+        "wasmux:http/1 request_head",
+        "can be run as it is",
+        "64 KiB",
+        "reset    in place",
+    ] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+/// How a module is made as new after a request.
+#[test]
+fn what_cannot_be_put_back() {
+    let dropping =
+        r#"(module (memory (export "memory") 1) (data $d "x") (func (export "serve_http") (data.drop $d)))"#;
+    let forging = r#"(module (memory (export "memory") 1) (export "wasmux:restore/memory" (memory 0))
+        (func (export "serve_http")))"#;
+    let site = Site::new(FIXED).file("dropping.wat", dropping).file("forging.wat", forging);
+    let inspection: Value =
+        serde_json::from_str(&out(&site.run(&["inspect", "dropping.wat", "--json"]))).unwrap();
+    let reason = "it has the instruction `data.drop`";
+    assert_eq!(inspection["reset"], json!({ "in_place": false, "reason": reason }));
+    let text = out(&site.run(&["inspect", "dropping.wat"]));
+    assert!(text.contains(&format!("reset    by a new instance: {reason}\n")), "{text}");
+    // Nobody passes for what was proved.
+    let output = site.run(&["inspect", "forging.wat"]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        out(&output).contains("names that begin with `wasmux:restore/` are the host's own"),
+        "{}",
+        out(&output)
+    );
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
 pub const SERVE_HTTP: &str = "serve_http";
 /// The export that prepares an instance, if there is one: `() -> ()`.
 pub const INITIALIZE: &str = "_initialize";
+/// The export that prepares a snapshot, if there is one: `() -> ()`.
+pub const WARM_UP: &str = "wasmux_warm_up";
 /// The exported linear memory.
 pub const MEMORY: &str = "memory";
 

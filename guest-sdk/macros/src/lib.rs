@@ -1,4 +1,4 @@
-//! The `#[handler]` attribute. `wasmux-sdk` re-exports it, and its documentation is there.
+//! The attributes `#[handler]` and `#[warm_up]`. `wasmux-sdk` re-exports them, and their documentation is there.
 //!
 //! It keeps the function as it is, checks its shape (the types are checked by the compiler, through the function
 //! pointer below), and for WebAssembly adds the export that the host calls: `serve_http` in a core module, and
@@ -8,6 +8,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Error, ItemFn, ReturnType, Signature, spanned::Spanned};
 
+mod warm_up;
+
 const SHAPE: &str = "fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()>";
 
 /// Makes a function the HTTP handler of this module; see `wasmux_sdk::handler`.
@@ -16,6 +18,15 @@ pub fn handler(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> 
     let item = TokenStream::from(item);
     let extra = expand(args.into(), item.clone()).unwrap_or_else(|error| error.into_compile_error());
     // The function stays even when it is refused, so that the compiler has one thing to say and not twenty.
+    quote!(#item #extra).into()
+}
+
+/// Has a function run before the snapshot of this module is taken; see `wasmux_sdk::warm_up`.
+#[proc_macro_attribute]
+pub fn warm_up(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = TokenStream::from(item);
+    let extra = warm_up::expand(&args.into(), item.clone());
+    let extra = extra.unwrap_or_else(|error| error.into_compile_error());
     quote!(#item #extra).into()
 }
 

@@ -14,7 +14,7 @@ use wasmux::error::Error;
 use wasmux::guest::{Guest, GuestEngine, GuestSettings, Isolation, Reuse};
 
 use self::module::{SHOWN_PAGES, module};
-use self::shape::Shape;
+use self::shape::{CALLS_AT, Shape, TABLE_GROWTH};
 use crate::world::{Answer, Client, PATIENT_TIMEOUT, engine, exchange, settings, sound_guest};
 
 mod module;
@@ -77,6 +77,8 @@ struct Subject {
     hasty: Arc<Guest>,
     /// What is seen of a new instance.
     expected: Vec<u8>,
+    /// Who looks traps in the end.
+    traps: bool,
     wat: String,
 }
 
@@ -93,7 +95,8 @@ impl Subject {
         let hasty = sound_guest(engine, wat.as_bytes(), settings.clone());
         settings.limits.timeout = PATIENT_TIMEOUT;
         let guest = sound_guest(engine, wat.as_bytes(), settings);
-        Self { guest, hasty, expected: expected(shape), wat }
+        let traps = isolation != Isolation::Request;
+        Self { guest, hasty, expected: expected(shape, traps), traps, wat }
     }
 
     /// One request that leaves marks.
@@ -103,10 +106,10 @@ impl Subject {
         request(guest, [b'w', ending as u8], client)
     }
 
-    /// What a request sees.
+    /// What a request sees. Instances that are reused trap afterwards, so that they end here.
     fn seen(&self) -> Vec<u8> {
-        // With this letter it traps afterwards, so that an instance which is reused ends here.
-        request(&self.guest, [b'x', 0], Client::Reads).map(|answer| answer.body).unwrap_or_default()
+        let order = [b'x', self.traps.into()];
+        request(&self.guest, order, Client::Reads).map(|answer| answer.body).unwrap_or_default()
     }
 
     fn check(&self, after: &str) {
@@ -125,21 +128,25 @@ fn request(guest: &Arc<Guest>, order: [u8; 2], client: Client) -> Result<Answer,
 }
 
 /// What a new instance of a module of this shape shows of itself.
-fn expected(shape: &Shape) -> Vec<u8> {
+fn expected(shape: &Shape, traps: bool) -> Vec<u8> {
     let mut memory = vec![0; usize::from(shape.pages) << 16];
     for &(at, len, byte) in &shape.data {
         memory[at..at + len].fill(byte);
     }
-    memory[..2].copy_from_slice(b"x\0");
+    memory[..2].copy_from_slice(&[b'x', traps.into()]);
+    memory[CALLS_AT] = shape.has_initialize.into();
     let mut seen = memory;
-    seen.resize(seen.len() + (SHOWN_PAGES << 16), 0);
+    let growth = if shape.is_restorable { 0 } else { TABLE_GROWTH };
+    if !shape.is_restorable {
+        seen.resize(seen.len() + (SHOWN_PAGES << 16), 0);
+    }
     let mut number = |number: i64| seen.extend_from_slice(&number.to_le_bytes());
     number(i64::from(shape.pages));
-    shape.globals.iter().for_each(|global| number(global.bits()));
+    shape.globals.iter().flat_map(|global| global.bits()).for_each(&mut number);
     shape.tables.iter().for_each(|table| {
         number(i64::from(table.len));
         (0..table.len).for_each(|index| number(table.element(index)));
-        (0..shape::TABLE_GROWTH).for_each(|_| number(shape::NULL));
+        (0..growth).for_each(|_| number(shape::NULL));
     });
     for &(len, byte) in &shape.passive {
         number(i64::from_le_bytes([if len >= 8 { byte } else { 0 }; 8]));
@@ -178,9 +185,12 @@ fn play(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             subjects[subject].check(&history);
         } else {
             let bad = &Ending::ALL[usize::from(is_reused)..];
-            let ending = *u.choose(bad)?;
-            let _ = subjects[subject].mark(ending);
-            history += &format!("{subject} {ending:?}, ");
+            // Most of the time as it should: only such an instance is put back.
+            let ending = if !is_reused && u.ratio(1, 2)? { Ending::Returns } else { *u.choose(bad)? };
+            for _ in 0..if is_reused { 1 } else { u.int_in_range(1..=3)? } {
+                let _ = subjects[subject].mark(ending);
+                history += &format!("{subject} {ending:?}, ");
+            }
             // The same handler gets the same place first, if it can.
             subjects[subject].check(&history);
         }

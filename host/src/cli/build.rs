@@ -6,9 +6,14 @@ use std::process::ExitCode;
 
 use super::{BuildArgs, OK, PROBLEMS, fail, print, read_config};
 use crate::builder;
-use crate::config::{Config, RouteTarget, did_you_mean};
+use crate::config::{Config, HandlerConfig, RouteTarget, did_you_mean};
+
+mod snapshot;
 
 pub(super) fn run(args: &BuildArgs) -> ExitCode {
+    if args.snapshot {
+        return snapshot::run(args);
+    }
     let Crates { folders, config } = match crates(args) {
         Ok(crates) => crates,
         Err(code) => return code,
@@ -53,8 +58,7 @@ struct Crates {
 
 fn crates(args: &BuildArgs) -> Result<Crates, ExitCode> {
     let file = &args.config.config;
-    let is_path = |name: &String| name.contains(['/', '.']) || !file.exists() && Path::new(name).is_dir();
-    let (paths, names): (Vec<_>, Vec<_>) = args.names.iter().partition(|name| is_path(name));
+    let (paths, names): (Vec<_>, Vec<_>) = args.names.iter().partition(|name| is_path(args, name));
     let mut folders: Vec<PathBuf> = paths.into_iter().map(PathBuf::from).collect();
     let is_named = args.names.is_empty() || !names.is_empty();
     // A component of a crate folder gets its routes from a deployment, but needs none.
@@ -63,6 +67,11 @@ fn crates(args: &BuildArgs) -> Result<Crates, ExitCode> {
         folders.extend(named(config, &names)?);
     }
     Ok(Crates { folders, config })
+}
+
+/// Whether it names a file or folder, and not a handler.
+fn is_path(args: &BuildArgs, name: &str) -> bool {
+    name.contains(['/', '.']) || !args.config.config.exists() && Path::new(name).is_dir()
 }
 
 /// The patterns that lead to this crate, whichever of its handlers they name, one a line.
@@ -83,11 +92,7 @@ fn named(config: &Config, names: &[&String]) -> Result<Vec<PathBuf>, ExitCode> {
     }
     let mut folders = Vec::new();
     for name in names {
-        let Some(handler) = config.handlers.iter().find(|handler| handler.settings.name == **name) else {
-            let known = config.handlers.iter().map(|handler| handler.settings.name.as_str());
-            let hint = did_you_mean(name, known);
-            return Err(fail(format_args!("{} defines no handler `{name}`{hint}", config.file.display())));
-        };
+        let handler = handler(config, name)?;
         if !handler.wasm.is_dir() {
             return Err(fail(format_args!(
                 "handler `{name}` is the file {}, not a crate",
@@ -97,4 +102,12 @@ fn named(config: &Config, names: &[&String]) -> Result<Vec<PathBuf>, ExitCode> {
         folders.push(handler.wasm.clone());
     }
     Ok(folders)
+}
+
+fn handler<'c>(config: &'c Config, name: &str) -> Result<&'c HandlerConfig, ExitCode> {
+    config.handlers.iter().find(|handler| handler.settings.name == *name).ok_or_else(|| {
+        let known = config.handlers.iter().map(|handler| handler.settings.name.as_str());
+        let hint = did_you_mean(name, known);
+        fail(format_args!("{} defines no handler `{name}`{hint}", config.file.display()))
+    })
 }

@@ -45,6 +45,11 @@ fn print_text(inspection: &Inspection) {
             "parts    core modules: {modules}, core instances: {instances}, memories: {memories}"
         ));
     }
+    if let Some(reset) = &inspection.reset {
+        let reason = reset.reason.as_deref().map_or(String::new(), |reason| format!(": {}", plain(reason)));
+        let how = if reset.in_place { "in place" } else { "by a new instance" };
+        print(format_args!("reset    {how}{reason}"));
+    }
     print(format_args!("exports  {}", plain(&inspection.exports.join(", "))));
     print("imports");
     let name = |import: &Import| plain(format!("{} {}", import.module, import.name).trim_end());

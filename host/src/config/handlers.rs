@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::limits::limits;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
-use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse};
+use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse, Snapshot};
 
 /// A checked `[handlers.NAME]`.
 #[derive(Clone, Debug)]
@@ -73,6 +73,7 @@ pub(super) fn read_handler(
         limits,
         isolation: isolation(&table, defaults.isolation),
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
+        snapshot: snapshot(&table),
         next: None,
     };
     let (has_next, next) = (table.has("next"), table.string("next"));
@@ -128,6 +129,36 @@ pub(super) fn resolve_next(handlers: &mut [HandlerConfig], problems: &Problems) 
 
 fn on_disconnect(table: &Table<'_>) -> Option<OnDisconnect> {
     table.choice("on_disconnect", &[("cancel", OnDisconnect::Cancel), ("finish", OnDisconnect::Finish)])
+}
+
+/// Whether it is started when it is loaded, and what of that start all requests may share.
+fn snapshot(table: &Table<'_>) -> Option<Snapshot> {
+    let value = table.value("snapshot")?;
+    if let Some(is_wanted) = value.get_ref().as_bool() {
+        return is_wanted.then(Snapshot::default);
+    }
+    let Some(entries) = value.get_ref().as_table() else {
+        table.bad_value(
+            &value.span(),
+            "`snapshot` must be true, false, or a table such as { freeze = [\"random\"] }",
+        );
+        return None;
+    };
+    let table = table.inner("snapshot", entries);
+    let mut snapshot = Snapshot::default();
+    for word in table.strings("freeze").into_iter().flatten() {
+        match word.value {
+            "random" => snapshot.freeze_random = true,
+            "clock" => snapshot.freeze_clock = true,
+            other => {
+                let hint = did_you_mean(other, ["random", "clock"]);
+                let message = format!("`freeze` has \"{other}\", but takes \"random\" and \"clock\"{hint}");
+                table.bad_value(&word.span, message);
+            }
+        }
+    }
+    table.finish();
+    Some(snapshot)
 }
 
 /// What requests share, and how long; the keys beside `isolation` belong to those who share anything.

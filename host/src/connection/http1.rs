@@ -3,6 +3,7 @@
 //! `conn` is the loop; `inbound` reads and `outbound` writes. The bytes are understood by `head` and `chunks` and written
 //! by `response`, which know nothing else.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -50,15 +51,15 @@ pub(super) async fn serve<S>(
     let peer = Arc::new(Peer { guard: Some(guard.clone()), link: link_of_peer, ..peer });
     let mut conn = Conn::new(stream, (first, ready), &server, &peer, (link, guard.clone()));
     let begun = guard.begun();
-    let closing = async {
+    let closing = pin!(async {
         for phase in [Phase::Leaving, Phase::Draining] {
             guard.reached(phase).await;
             // The connection is polled before this is, and so hears of it.
             tokio::task::yield_now().await;
         }
         guard.reached(Phase::Closing).await;
-    };
-    let served = with_rare(conn.serve(&server, &peer), closing, || begun.get()).await;
+    });
+    let served = with_rare(pin!(conn.serve(&server, &peer)), closing, || begun.get()).await;
     if served == Some(true) {
         conn.close().await;
     }

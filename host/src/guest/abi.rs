@@ -55,27 +55,38 @@ pub(super) enum Instance {
 }
 
 impl Abi {
+    /// `restores`: whether instances are to be put back, as far as that is possible, into the state that they were made in.
+    ///
     /// # Errors
     /// With a sentence for everything that the host cannot provide, or that the guest does not export as it must.
     pub(super) fn link(
         engine: &GuestEngine,
         artifact: &Artifact,
         limits: &Limits,
+        restores: bool,
     ) -> Result<Self, LoadError> {
         if let Code::P2(code) | Code::P3(code) = &artifact.code {
             check_size(code, engine.instances(), limits)?;
         }
         Ok(match &artifact.code {
             Code::Module(module) => {
-                Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits)?))
+                Self::ServeHttp(Arc::new(serve_http::Linked::new(engine, module, limits, restores)?))
             }
             Code::P2(code) => Self::P2(Arc::new(Linked::new(code, Standard::P2, p2::fits)?)),
             Code::P3(code) => Self::P3(Arc::new(Linked::new(code, Standard::P3, p3::fits)?)),
         })
     }
 
+    /// Whether an instance can be put back into the state that it was made in.
+    pub(super) fn restores(&self) -> bool {
+        match self {
+            Self::ServeHttp(linked) => linked.restores(),
+            Self::P2(_) | Self::P3(_) => false,
+        }
+    }
+
     /// Makes an instance, of which nothing has run yet.
-    pub(super) fn instance(&self, common: &Common) -> Instance {
+    pub(super) fn instance(&self, common: &Arc<Common>) -> Instance {
         match self {
             Self::ServeHttp(linked) => Instance::ServeHttp(serve_http::Instance::new(linked, common)),
             Self::P2(linked) => Instance::P2(p2::Instance::new(linked, common)),
@@ -86,7 +97,7 @@ impl Abi {
 
 impl Instance {
     /// Hands it its next request.
-    pub(super) fn begin(&mut self, exchange: Exchange) {
+    pub(super) fn begin(&mut self, exchange: Box<Exchange>) {
         // Ticks have passed while a warm instance waited, which are not this request's.
         match self {
             Self::ServeHttp(instance) => {
@@ -112,7 +123,8 @@ impl Instance {
         match self {
             Self::ServeHttp(instance) => instance.serve().await,
             Self::P2(instance) => instance.serve().await,
-            Self::P3(instance) => instance.serve().await,
+            // Much larger than the others, all of which would have to make room for it.
+            Self::P3(instance) => Box::pin(instance.serve()).await,
         }
     }
 
@@ -122,6 +134,14 @@ impl Instance {
             Self::ServeHttp(instance) => instance.may_serve_again(),
             Self::P2(instance) => instance.may_serve_again(),
             Self::P3(_) => true,
+        }
+    }
+
+    /// Puts it back into the state that it was made in; says whether that could be done. If not, it is of no further use.
+    pub(super) fn restore(&mut self) -> bool {
+        match self {
+            Self::ServeHttp(instance) => instance.restore(),
+            Self::P2(_) | Self::P3(_) => false,
         }
     }
 

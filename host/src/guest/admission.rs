@@ -90,15 +90,27 @@ impl Admission {
         if !queue.try_enter(&terms)
             && let Place::Waits(number, told) = queue.line_up(&terms, now)?
         {
-            let mut turn = Turn { share: &self.share, number, told, has_come: false };
-            let (until, limit) = self.patience(now, deadline, Limit::QueueTimeout);
-            // The sender is not dropped before it has sent.
-            let Ok(told) = timeout_at(until, &mut turn.told).await else { return Err(limit.into()) };
-            turn.has_come = true;
-            told.unwrap_or(Ok(()))?;
+            // Few wait; those who do not need no room for it.
+            Box::pin(self.wait(number, told, now, deadline)).await?;
         }
         pulse.starts(&self.share, terms.is_slowed);
         Ok(AtWork { share: Arc::clone(&self.share), pulse: Arc::clone(pulse), attempt })
+    }
+
+    /// Waits for a turn.
+    async fn wait(
+        &self,
+        number: u64,
+        told: oneshot::Receiver<Told>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        let mut turn = Turn { share: &self.share, number, told, has_come: false };
+        let (until, limit) = self.patience(now, deadline, Limit::QueueTimeout);
+        // The sender is not dropped before it has sent.
+        let Ok(told) = timeout_at(until, &mut turn.told).await else { return Err(limit.into()) };
+        turn.has_come = true;
+        Ok(told.unwrap_or(Ok(()))?)
     }
 
     /// Until when a request waits, and what it has hit then.
@@ -123,9 +135,14 @@ impl Admission {
         }
     }
 
-    /// Places for a new instance, if there are any.
+    /// Places for a new instance, if there are any or idle instances can make room for it.
     pub(super) fn try_place(&self) -> Option<Taken> {
-        self.lane.places.try_take(self.user, self.places)
+        loop {
+            let taken = self.lane.places.try_take(self.user, self.places);
+            if taken.is_some() || !self.lane.evict() {
+                return taken;
+            }
+        }
     }
 
     /// Waits for them. Idle instances make room, also those of the same handler: who could do with one of these looks for

@@ -13,6 +13,7 @@ use super::cache::{self, CodeCache, Compiled};
 use super::components::{self, Standard};
 use super::engine::{GuestEngine, Lane};
 use super::inspect::{Inspection, inspect};
+use super::snapshot::Start;
 
 /// A module or component, in bytes. The largest that are around, interpreters with their libraries, have some 40 MiB.
 const WASM_BYTES_MAX: u64 = 256 << 20;
@@ -89,16 +90,39 @@ impl Artifact {
     /// # Errors
     /// With a sentence for everything that is in the way of running it.
     pub fn load(engine: &GuestEngine, path: &Path, cache: &CodeCache) -> Result<Self, LoadError> {
-        if !is_precompiled(path)? {
-            let bytes = read(path)?;
-            let wasm = binary(&bytes)?;
-            let inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
-            if !inspection.problems.is_empty() {
-                return Err(LoadError::all(inspection.problems));
-            }
-            let (compiled, lane) = Self::compile(engine, &wasm, &inspection, cache)?;
-            return Self::new(compiled, &lane, Some(&inspection));
+        if is_precompiled(path)? {
+            return Self::load_compiled(engine, path);
         }
+        let bytes = read(path)?;
+        let wasm = binary(&bytes)?;
+        Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
+    }
+
+    /// As [`Self::load`], of a module that has started.
+    ///
+    /// # Errors
+    /// With a sentence for everything that is in the way of running it, or of starting it for its snapshot.
+    pub fn load_started(
+        engine: &GuestEngine,
+        path: &Path,
+        cache: &CodeCache,
+        start: &Start,
+    ) -> Result<Self, LoadError> {
+        let wasm = Self::snapshot(engine, path, cache, start)?;
+        Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
+    }
+
+    fn make(
+        engine: &GuestEngine,
+        wasm: &[u8],
+        inspection: &Inspection,
+        cache: &CodeCache,
+    ) -> Result<Self, LoadError> {
+        let (compiled, lane) = Self::compile(engine, wasm, inspection, cache)?;
+        Self::new(compiled, &lane, Some(inspection))
+    }
+
+    fn load_compiled(engine: &GuestEngine, path: &Path) -> Result<Self, LoadError> {
         let unfit = |error: wasmtime::Error| {
             LoadError::one(format!(
                 "the compiled code cannot be loaded ({error:#}); compile it again on this machine"
@@ -180,6 +204,12 @@ impl Artifact {
             }
         }
     }
+}
+
+/// Looks into a binary, and refuses what cannot be run.
+pub(super) fn checked(engine: &GuestEngine, wasm: &[u8]) -> Result<Inspection, LoadError> {
+    let inspection = inspect(wasm, engine).map_err(LoadError::one)?;
+    if inspection.problems.is_empty() { Ok(inspection) } else { Err(LoadError::all(inspection.problems)) }
 }
 
 /// Whether a file has compiled code in it.

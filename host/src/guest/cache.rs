@@ -1,4 +1,4 @@
-//! Compiled code on disk, found again by what it was compiled from.
+//! Compiled code and snapshots on disk, found again by what they were made from.
 //!
 //! Invariant: a file appears under its name complete or not at all (written aside, synced, renamed), so a crash or a full disk
 //! costs a compilation, never a broken start. Whoever can write to the folder can run code as this program:
@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::hash::{Hash as _, Hasher};
-use std::io::Write as _;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -14,6 +14,8 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use super::compile::Compiler;
+use super::restorable;
+use super::snapshot::Start;
 
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,39 @@ impl CodeCache {
         Self { folder: None }
     }
 
+    /// Starts a checked binary module and takes its snapshot, or reads what an earlier run has taken of the same bytes, started
+    /// with the same settings. The second value is what the guest has said, if it was started.
+    ///
+    /// # Errors
+    /// A sentence when there is none. Trouble with the cache itself is logged and costs only time.
+    pub(super) fn snapshot(
+        &self,
+        compiler: Compiler,
+        wasm: &[u8],
+        start: &Start,
+    ) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
+        let take = || compiler.snapshot(wasm, start).map(|started| (started.wasm, Some(started.said)));
+        // Its bytes are checked like those of any module; but what has been started may hold secrets.
+        let Some(folder) = self.folder.as_ref().filter(|folder| !folder.exists() || is_private(folder))
+        else {
+            return take();
+        };
+        let path = folder.join(format!("{}.snapshot", snapshot_key(compiler, wasm, start)?));
+        match whole(&path) {
+            Ok(wasm) => return Ok((wasm, None)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), "a cached snapshot is unusable, taking it again: {error}")
+            }
+        }
+        let taken = take()?;
+        let kept = [&*Sha256::digest(&taken.0), &*taken.0].concat();
+        if let Err(error) = store(folder, &path, &kept) {
+            tracing::warn!(folder = %folder.display(), "a snapshot could not be cached: {error}");
+        }
+        Ok(taken)
+    }
+
     /// Compiles a checked binary module, or loads what an earlier run compiled from the same bytes with the same engine.
     ///
     /// # Errors
@@ -45,7 +80,7 @@ impl CodeCache {
         compiler: Compiler,
         wasm: &[u8],
     ) -> Result<Compiled, String> {
-        let compile = || compiler.compile(engine, wasm);
+        let compile = || compiler.compile(engine, &restorable::prepare(wasm)?);
         let Some(folder) = &self.folder else { return load_made(engine, &compile()?) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
@@ -144,8 +179,36 @@ fn key(engine: &Engine, wasm: &[u8]) -> String {
     }
     let mut hasher = Sha(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.0.update(restorable::REVISION);
     hasher.0.update(wasm);
-    hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(hasher.0)
+}
+
+/// To be changed with what a start may do or what is made of it, so that no snapshot is used that is not what it would be.
+const SNAPSHOT_REVISION: &[u8] = b"snapshot 1";
+
+/// All that a start depends on.
+fn snapshot_key(compiler: Compiler, wasm: &[u8], start: &Start) -> Result<String, String> {
+    let mut hasher = Sha256::new();
+    for part in [SNAPSHOT_REVISION, &compiler.stack_bytes_max.to_le_bytes(), &start.to_json()?] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    Ok(hex(hasher.chain_update(wasm)))
+}
+
+/// A snapshot, behind its digest: of what has lost its end the rest may still be a module.
+fn whole(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut digest = [0; 32];
+    let mut file = fs::File::open(path)?;
+    file.read_exact(&mut digest)?;
+    let mut wasm = Vec::new();
+    file.read_to_end(&mut wasm)?;
+    if *Sha256::digest(&wasm) == digest { Ok(wasm) } else { Err(ErrorKind::InvalidData.into()) }
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn store(folder: &Path, path: &Path, code: &[u8]) -> std::io::Result<()> {

@@ -12,19 +12,16 @@ use bytes::Bytes;
 use http::Response;
 use http_body::Frame;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::admission;
 use super::compute::Work;
 use super::engine::EPOCH_TICK;
-use super::limits::Breaker;
+use super::fair::Fair;
+use super::label::Label;
 use super::outbox::{Broken, Finished, Outbox};
-use super::pulse::Pulse;
-use super::share::Share;
 use crate::body::Body;
-use crate::error::{Error, Kind, Origin};
+use crate::error::{Error, Kind};
 use crate::limit::Limit;
-use crate::request_id::RequestId;
 
 /// What happens to a guest whose client has gone away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,12 +33,37 @@ pub enum OnDisconnect {
     Finish,
 }
 
-/// A guest at work on one request.
+/// A guest at work on a request: alone in its instance, or in one with others.
+pub(super) enum Job {
+    Alone(Fair),
+    Seated(Work),
+}
+
+impl Future for Job {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Alone(work) => Pin::new(work).poll(cx),
+            Self::Seated(work) => work.as_mut().poll(cx),
+        }
+    }
+}
+
+/// Who has the guest; empty when it has ended.
+enum Held {
+    /// Nobody else.
+    Here(Option<Job>),
+    /// The watchdog too, which may end it.
+    Watched(Arc<Mutex<Option<Job>>>),
+}
+
+/// A guest at work on one request, and its clocks. These are made when it first waits, which most never do.
 pub(super) struct Call {
-    /// Empty when the guest has ended.
-    work: Arc<Mutex<Option<Work>>>,
+    work: Held,
     outbox: Arc<Outbox>,
-    deadline: Pin<Box<Sleep>>,
+    deadline: Instant,
+    clock: Option<Pin<Box<Sleep>>>,
     /// The clock of the answer that the guest has prepared, if it did; see `Outbox::arm`.
     timeout: Option<Pin<Box<Sleep>>>,
     watchdog: Option<AbortHandle>,
@@ -53,72 +75,17 @@ pub(super) struct Call {
     label: Label,
 }
 
-/// Whose work it is.
-#[derive(Clone, Debug)]
-pub(super) struct Label {
-    pub(super) handler: Arc<str>,
-    pub(super) request: RequestId,
-    pub(super) share: Arc<Share>,
-    pub(super) breaker: Option<Breaker>,
-    /// Says whether its guest computes.
-    pub(super) pulse: Arc<Pulse>,
-}
-
-impl Label {
-    /// Counts the limit that a request has hit, if it was one.
-    pub(super) fn count(&self, error: Error) -> Error {
-        let Kind::Limit(limit) = error.kind() else { return error };
-        admission::count(&self.share, self.breaker, limit, &self.pulse);
-        let is_shed = error.kind().origin() == Origin::Host;
-        if is_shed && !self.share.is_news(limit) { error.old_news() } else { error }
-    }
-}
-
-impl Label {
-    /// What has become of a request that has hit a limit which its guest was told of: what that has made of it, or else the
-    /// limit. It is counted and logged in any case.
-    fn settle(&self, outbox: &Outbox, result: Result<(), Error>) -> Result<(), Error> {
-        let Some(limit) = outbox.limit_hit() else { return result };
-        let kind = Kind::Limit(limit);
-        match result {
-            Err(error) if error.kind() == kind => return Err(error),
-            Err(cause) if outbox.is_open() => return Err(Error::new(kind, cause)),
-            Ok(()) if outbox.is_open() => return Err(kind.into()),
-            _ => {}
-        }
-        self.share.hit(limit);
-        let (handler, request_id, reason) = (&*self.handler, self.request.as_str(), limit.name());
-        match kind.origin() {
-            Origin::Client => tracing::debug!(handler, request_id, reason, "{}", limit.sentence()),
-            _ => tracing::warn!(handler, request_id, reason, "{}", limit.sentence()),
-        }
-        result
-    }
-
-    /// Takes note of a client that has not waited for its response.
-    fn client_gone(&self) {
-        self.share.disconnected();
-        let (handler, request_id) = (&*self.handler, self.request.as_str());
-        tracing::debug!(
-            handler,
-            request_id,
-            reason = "client_gone",
-            "the client went away before it was served"
-        );
-    }
-}
-
 impl Call {
     pub(super) fn new(
-        work: Work,
+        work: Job,
         outbox: Arc<Outbox>,
         deadline: Instant,
         grace: Duration,
         label: Label,
     ) -> Self {
-        let deadline = Box::pin(tokio::time::sleep_until(deadline));
-        let work = Arc::new(Mutex::new(Some(work)));
-        Self { work, outbox, deadline, timeout: None, watchdog: None, grace, is_broken_off: false, label }
+        let work = Held::Here(Some(work));
+        let (clock, timeout, watchdog) = (None, None, None);
+        Self { work, outbox, deadline, clock, timeout, watchdog, grace, is_broken_off: false, label }
     }
 
     /// Runs the guest until its response can leave: it has returned, or has flushed or filled the outbox.
@@ -130,8 +97,10 @@ impl Call {
             Poll::Pending => {
                 self.outbox.take_released_head().map_or(Poll::Pending, |head| Poll::Ready(Ok(Some(head))))
             }
-        })
-        .await?;
+        });
+        let head = head.await.map_err(|error| self.label.count(error))?;
+        // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
+        self.label.pulse.has_started();
         let (status, headers, body) = match head {
             Some((status, headers)) => {
                 self.watch();
@@ -154,22 +123,22 @@ impl Call {
     /// Polls the guest, then the clock: the guest yields at least once in an epoch tick, so the clock is never late
     /// by more than that.
     fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched;
+        let slot = match &mut self.work {
+            Held::Here(slot) => slot,
+            Held::Watched(shared) => {
+                watched = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                &mut *watched
+            }
+        };
         // Nobody asks again after an end, so it was the watchdog.
         let Some(work) = slot.as_mut() else { return Poll::Ready(Err(Limit::Timeout.into())) };
-        if let Poll::Ready(result) = work.as_mut().poll(cx) {
+        if let Poll::Ready(result) = Pin::new(work).poll(cx) {
             *slot = None;
-            let result = result.and_then(|()| match self.outbox.broken() {
-                None => Ok(()),
-                Some(Broken::Limit(limit)) => Err(limit.into()),
-                Some(Broken::Aborted) => Err(Kind::Aborted.into()),
-                Some(Broken::Abandoned) => {
-                    Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
-                }
-            });
-            return Poll::Ready(self.label.settle(&self.outbox, result));
+            return Poll::Ready(ended(&self.outbox, &self.label, result));
         }
-        if self.deadline.as_mut().poll(cx).is_ready() {
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(self.deadline)));
+        if clock.as_mut().poll(cx).is_ready() {
             *slot = None;
             return Poll::Ready(Err(Limit::Timeout.into()));
         }
@@ -187,9 +156,12 @@ impl Call {
     /// Ends the guest at its deadline also when nobody polls it: while a client does not read, its connection has no
     /// use for a body, and would keep the instance for as long as it likes.
     fn watch(&mut self) {
-        let (work, deadline) = (Arc::downgrade(&self.work), self.deadline.deadline());
+        let Held::Here(work) = &mut self.work else { return };
+        let shared = Arc::new(Mutex::new(work.take()));
+        let (work, deadline) = (Arc::downgrade(&shared), self.deadline);
+        self.work = Held::Watched(shared);
         let watchdog = tokio::spawn(async move {
-            tokio::time::sleep_until(deadline).await;
+            sleep_until(deadline).await;
             while let Some(work) = work.upgrade() {
                 if let Ok(mut work) = work.try_lock() {
                     *work = None;
@@ -204,10 +176,27 @@ impl Call {
     }
 }
 
+/// What has become of a request whose guest has returned.
+fn ended(outbox: &Outbox, label: &Label, result: Result<(), Error>) -> Result<(), Error> {
+    let (broken, limit) = outbox.trouble();
+    let result = result.and_then(|()| match broken {
+        None => Ok(()),
+        Some(Broken::Limit(limit)) => Err(limit.into()),
+        Some(Broken::Aborted) => Err(Kind::Aborted.into()),
+        Some(Broken::Abandoned) => {
+            Err(Error::new(Kind::BadResponse, "its `outgoing-body` was dropped without `finish`"))
+        }
+    });
+    match limit {
+        None => result,
+        Some(limit) => label.settle(outbox, limit, result),
+    }
+}
+
 /// Waits for `at`, which may be another time with each call, on one clock.
 fn poll_timeout(clock: &mut Option<Pin<Box<Sleep>>>, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
     let Some(at) = at else { return Poll::Pending };
-    let clock = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+    let clock = clock.get_or_insert_with(|| Box::pin(sleep_until(at)));
     if clock.deadline() != at {
         clock.as_mut().reset(at);
     }
@@ -219,7 +208,11 @@ impl Drop for Call {
         if let Some(watchdog) = self.watchdog.take() {
             watchdog.abort();
         }
-        let Some(work) = self.work.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let work = match &mut self.work {
+            Held::Here(work) => work.take(),
+            Held::Watched(shared) => shared.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
+        let Some(work) = work else { return };
         // The connection drops a body as soon as it has its last declared byte, or when there is to be none: that client
         // has not gone away, and its guest may end in peace.
         let is_served = self.outbox.is_served();
@@ -229,7 +222,7 @@ impl Drop for Call {
                 self.label.client_gone();
             }
         }
-        let mut end = self.deadline.deadline();
+        let mut end = self.deadline;
         if !is_served {
             end = end.min(Instant::now() + self.grace);
         }
@@ -242,13 +235,13 @@ impl Drop for Call {
 }
 
 /// Lets a guest work on that nobody waits for.
-async fn work_on(work: Work, end: Instant, is_served: bool, label: Label) {
+async fn work_on(work: Job, end: Instant, is_served: bool, label: Label) {
     // Errors have nobody to go to; who served its client well should know what became of the rest.
     let ended = tokio::time::timeout_at(end, work).await;
     if let Ok(Err(error)) = ended {
         label.count(error);
     } else if ended.is_err() && is_served {
-        let (handler, request_id) = (&*label.handler, label.request.as_str());
+        let (handler, request_id) = (label.handler(), label.request.as_str());
         tracing::warn!(
             handler,
             request_id,

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use http::HeaderName;
 use tracing::Level;
@@ -128,31 +129,25 @@ enum Sort {
 
 /// On whose behalf something is asked for. Clones are the same one: they go over to the next request together.
 #[derive(Clone, Debug)]
-pub(super) struct Asker(Arc<Mutex<Asking>>);
+pub(super) struct Asker(Arc<Asking>);
 
 #[derive(Debug)]
 struct Asking {
     log: GuestLog,
     /// A bit for each [`Sort`] that was refused.
-    refused: u8,
+    refused: AtomicU8,
 }
 
 impl Asker {
     fn new(log: GuestLog) -> Self {
-        Self(Arc::new(Mutex::new(Asking { log, refused: 0 })))
-    }
-
-    fn switch(&self, log: GuestLog) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Asking { log, refused: 0 };
+        Self(Arc::new(Asking { log, refused: AtomicU8::new(0) }))
     }
 
     /// Says in the log what was refused, if it is the first of its sort for the request.
     fn deny(&self, sort: Sort, what: fmt::Arguments<'_>) -> Denied {
-        let mut asking = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bit = 1 << sort as u8;
-        if asking.refused & bit == 0 {
-            asking.refused |= bit;
-            asking.log.line(Level::WARN, format!("{what} was refused: {NOT_GRANTED}").as_bytes());
+        if self.0.refused.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.0.log.line(Level::WARN, format!("{what} was refused: {NOT_GRANTED}").as_bytes());
         }
         Denied
     }
@@ -171,9 +166,9 @@ impl Hooks {
         Self { capabilities, asker: Asker::new(log) }
     }
 
-    /// From now on it is asked for another request, with that request's log.
-    pub(super) fn switch(&self, log: &GuestLog) {
-        self.asker.switch(log.clone());
+    /// From now on it is asked for another request.
+    pub(super) fn begin(&self) {
+        self.asker.0.refused.store(0, Ordering::Relaxed);
     }
 
     /// Asks for each address a guest wants a socket for. Whether there may be sockets, and names looked up, is asked in

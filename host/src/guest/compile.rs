@@ -2,7 +2,7 @@
 //! time and limited memory. Compilers take whatever a module makes them take, and modules may be anybody's.
 //!
 //! The process is this program again (`wasmux compile`, see `child`): WebAssembly in on standard input, code out on
-//! standard output. It ends with the one that started it.
+//! standard output. It ends with the one that started it. Guests are started there too, for their snapshots.
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,13 +14,16 @@ use std::time::Duration;
 use wasmtime::Engine;
 
 use super::imports::advice::printable;
+use super::snapshot::{self, Start, Started};
 
 mod child;
+mod frame;
 
 pub use child::{Task, run};
 
-/// Compiled code of one module, in bytes. What is compiled from 256 MiB is smaller, unless it was made to be large.
-const CODE_BYTES_MAX: u64 = 1 << 30;
+/// Compiled code or the snapshot of one module, in bytes. What is compiled from 256 MiB is smaller, unless it was made to
+/// be large.
+const OUTPUT_BYTES_MAX: u64 = 1 << 30;
 
 /// What the compiling process may say about why it failed, in bytes.
 const REASON_BYTES_MAX: u64 = 4_000;
@@ -65,19 +68,47 @@ impl Compiler {
                 precompile(engine, wasm).map_err(|error| format!("it cannot be compiled: {error:#}"))
             }
             CompileIn::Child { timeout, memory_bytes_max } => {
-                let task = Task {
-                    concurrent: self.concurrent,
-                    stack_bytes_max: self.stack_bytes_max,
-                    memory_bytes_max,
-                    parent: std::process::id(),
-                };
-                let child = start(&task).map_err(|error| {
-                    format!("it cannot be compiled: no process for it can be started ({error})")
-                })?;
-                let outcome = supervise(child, wasm, timeout);
-                outcome.map_err(|failure| failure.sentence(timeout, memory_bytes_max))
+                let outcome = self.in_child(Purpose::Code, wasm, timeout, memory_bytes_max);
+                outcome.map_err(|failure| failure.sentence(Purpose::Code, timeout, memory_bytes_max))
             }
         }
+    }
+
+    /// Starts a checked module and takes its snapshot.
+    ///
+    /// # Errors
+    /// A sentence, which may be followed by lines with a backtrace: there is none, or not within the limits.
+    pub(super) fn snapshot(self, wasm: &[u8], start: &Start) -> Result<Started, String> {
+        match self.place {
+            CompileIn::Process => {
+                let taken = snapshot::take(wasm, start, self.stack_bytes_max);
+                taken.map_err(|error| format!("no snapshot of it can be taken: {error:#}"))
+            }
+            CompileIn::Child { timeout, memory_bytes_max } => {
+                let input = frame::of_start(start, wasm)?;
+                let outcome = self.in_child(Purpose::Snapshot, &input, timeout, memory_bytes_max);
+                let outcome = outcome.and_then(|output| frame::started(&output).map_err(Failure::Broken));
+                outcome.map_err(|failure| failure.sentence(Purpose::Snapshot, timeout, memory_bytes_max))
+            }
+        }
+    }
+
+    /// Has another process do it.
+    fn in_child(
+        self,
+        purpose: Purpose,
+        input: &[u8],
+        timeout: Duration,
+        memory_bytes_max: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let task = Task {
+            snapshot: purpose == Purpose::Snapshot,
+            concurrent: self.concurrent,
+            stack_bytes_max: self.stack_bytes_max,
+            memory_bytes_max,
+            parent: std::process::id(),
+        };
+        supervise(start(&task).map_err(Failure::NotStarted)?, input, timeout)
     }
 }
 
@@ -99,41 +130,58 @@ fn start(task: &Task) -> std::io::Result<Child> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
 }
 
-/// Why there is no code.
+/// Why there is no code, or no snapshot.
 enum Failure {
     Timeout,
     Memory,
-    TooMuchCode,
-    /// The compiler says why.
+    TooMuch,
+    /// The process says why.
     Refused(String),
     /// It ended as no program should.
     Crashed(ExitStatus, String),
-    /// The process could not be talked to.
+    /// There is no process.
+    NotStarted(std::io::Error),
+    /// It could not be talked to.
     Broken(std::io::Error),
 }
 
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Code,
+    Snapshot,
+}
+
 impl Failure {
-    fn sentence(&self, timeout: Duration, memory_bytes_max: u64) -> String {
+    fn sentence(&self, purpose: Purpose, timeout: Duration, memory_bytes_max: u64) -> String {
+        let (doing, failed) = match purpose {
+            Purpose::Code => ("compiling it", "it cannot be compiled"),
+            Purpose::Snapshot => ("starting it for its snapshot", "no snapshot of it can be taken"),
+        };
         match self {
             Self::Timeout => format!(
-                "compiling it takes longer than `compile_timeout` ({}) in [server]; raise it, or make the module smaller",
+                "{doing} takes longer than `compile_timeout` ({}) in [server]; raise it, or make the module smaller",
                 humantime::format_duration(timeout)
             ),
             Self::Memory => format!(
-                "compiling it takes more memory than `compile_memory` ({} MiB) in [server]; raise it, or make the module \
+                "{doing} takes more memory than `compile_memory` ({} MiB) in [server]; raise it, or make the module \
                  smaller",
                 memory_bytes_max >> 20
             ),
-            Self::TooMuchCode => format!(
-                "it compiles to more than {} MiB of code, which is as much as there may be; make the module smaller",
-                CODE_BYTES_MAX >> 20
+            Self::TooMuch => format!(
+                "{failed}: it is more than {} MiB, which is as much as there may be; make the module smaller",
+                OUTPUT_BYTES_MAX >> 20
             ),
-            Self::Refused(reason) => format!("it cannot be compiled: {reason}"),
+            // Of a snapshot there are several lines to be said, and its own process has seen to what is in them.
+            Self::Refused(reason) if purpose == Purpose::Snapshot => format!("{failed}: {}", reason.trim()),
+            Self::Refused(reason) => format!("{failed}: {}", printable(reason.trim())),
             Self::Crashed(status, reason) => {
-                let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                format!("it cannot be compiled: the compiler failed ({status}){reason}")
+                let reason = printable(reason.trim());
+                let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+                format!("{failed}: the compiler failed ({status}){reason}")
             }
-            Self::Broken(error) => format!("it cannot be compiled: the compiler cannot be reached ({error})"),
+            Self::NotStarted(error) => format!("{failed}: no process for it can be started ({error})"),
+            Self::Broken(error) => format!("{failed}: the compiler cannot be reached ({error})"),
         }
     }
 }
@@ -150,7 +198,7 @@ fn supervise(mut child: Child, wasm: &[u8], timeout: Duration) -> Result<Vec<u8>
         scope.spawn(move || drop(input.write_all(wasm)));
         let reason = scope.spawn(|| read(reason, REASON_BYTES_MAX));
         let (sender, receiver) = channel();
-        scope.spawn(move || sender.send(read(output, CODE_BYTES_MAX + 1)));
+        scope.spawn(move || sender.send(read(output, OUTPUT_BYTES_MAX + 1)));
         let code = receiver.recv_timeout(timeout);
         if code.is_err() {
             // Whatever comes of it, there is nobody else to wait for it.
@@ -160,8 +208,8 @@ fn supervise(mut child: Child, wasm: &[u8], timeout: Duration) -> Result<Vec<u8>
         let reason = reason.join().ok().and_then(Result::ok).unwrap_or_default();
         let Ok(code) = code else { return Err(Failure::Timeout) };
         let code = code.map_err(Failure::Broken)?;
-        if code.len() as u64 > CODE_BYTES_MAX {
-            return Err(Failure::TooMuchCode);
+        if code.len() as u64 > OUTPUT_BYTES_MAX {
+            return Err(Failure::TooMuch);
         }
         if status.success() { Ok(code) } else { Err(failure(status, &reason)) }
     })
@@ -182,10 +230,9 @@ fn failure(status: ExitStatus, reason: &[u8]) -> Failure {
     if is_out_of_memory || status.code() == Some(child::OUT_OF_MEMORY.into()) {
         return Failure::Memory;
     }
-    let text = printable(text.trim());
     if status.code() == Some(child::REFUSED.into()) {
-        Failure::Refused(text)
+        Failure::Refused(text.into_owned())
     } else {
-        Failure::Crashed(status, text)
+        Failure::Crashed(status, text.into_owned())
     }
 }

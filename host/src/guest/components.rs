@@ -1,5 +1,7 @@
 //! What a component exports and imports, against what the host expects and provides.
 
+use std::sync::Arc;
+
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Linker, Lower, TypedFunc,
@@ -124,7 +126,7 @@ impl Linked {
     }
 
     /// A store for one instance.
-    pub(super) fn store(&self, common: &Common) -> Store<ComponentState> {
+    pub(super) fn store(&self, common: &Arc<Common>) -> Store<ComponentState> {
         let mut store = new_store(&self.engine, ComponentState::new(common));
         // Those in the guest's own tables too, which the host keeps for it, and what one call may hand to the host.
         store.set_max_component_handles(common.handles_max as usize);

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use wasmtime::{
-    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, Linker, PoolingAllocationConfig,
-    WasmBacktraceDetails, component,
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, Linker, OptLevel,
+    PoolingAllocationConfig, WasmBacktraceDetails, component,
 };
 
 use super::abi::{p2, p3, serve_http};
@@ -29,13 +29,13 @@ use super::{drafts, sockets, timezone, wasi};
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
 
 /// Native stack that host calls have on top of what wasm frames may use.
-const HOST_STACK_BYTES: usize = 512 << 10;
+pub(super) const HOST_STACK_BYTES: usize = 512 << 10;
 
 /// The largest memory any handler's `memory` limit can grant: what a pool slot reserves.
 pub const MEMORY_BYTES_CEILING: u64 = 4 << 30;
 
-/// Memory that a finished request may leave resident in its pool slot, where the kernel can tell which pages are dirty.
-const KEEP_RESIDENT_BYTES: usize = 1 << 20;
+/// Memory that a finished request may leave resident, in bytes, where the kernel can tell which pages are dirty.
+pub(super) const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 
 /// Core modules inside one component, on average over all instances at work. Python's has about forty.
 const CORE_INSTANCES_PER_GUEST: u32 = 64;
@@ -291,6 +291,13 @@ pub(super) fn compiler(stack_bytes_max: u64, concurrent: bool) -> Config {
         // What joins the components inside a component is compiled to modules with the memories of both sides.
         .wasm_multi_memory(true)
         .concurrency_support(concurrent);
+    config
+}
+
+/// For code that runs once, and not for long.
+pub(super) fn rehearsal(stack_bytes_max: u64) -> Config {
+    let mut config = compiler(stack_bytes_max, false);
+    config.cranelift_opt_level(OptLevel::None);
     config
 }
 

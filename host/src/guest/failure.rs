@@ -57,7 +57,7 @@ fn limit(error: &wasmtime::Error) -> Option<Limit> {
 }
 
 /// The trap and the guest's backtrace with function names, innermost first.
-fn describe(error: &wasmtime::Error) -> String {
+pub(super) fn describe(error: &wasmtime::Error) -> String {
     let cause = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

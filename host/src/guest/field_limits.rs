@@ -42,6 +42,7 @@ impl FieldLimits {
     }
 
     /// No limit.
+    #[cfg(test)]
     pub(super) fn none() -> Self {
         let (count, bytes) = (Limit::ResponseHeaders, Limit::ResponseHeaderBytes);
         Self { count_max: u32::MAX, bytes_max: u64::MAX, count, bytes }

@@ -11,6 +11,7 @@ use super::components::{self, Standard};
 use super::engine::GuestEngine;
 use super::imports::advice::{self, printable};
 use super::imports::{Import as Surveyed, NAMED_MAX, Standing};
+use super::restorable;
 
 mod weight;
 
@@ -73,8 +74,21 @@ pub struct Inspection {
     /// What a component is made of; none for modules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<Parts>,
+    /// How an instance of a module is made as new after a request, where requests share nothing; none for components.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
     /// What must change before it can be run; empty when it can.
     pub problems: Vec<String>,
+}
+
+/// How an instance is made as new.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reset {
+    /// It is put back into the state that it was made in; if not, another one is made.
+    pub in_place: bool,
+    /// Why it cannot be put back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What is defined in a component, and in the components inside it.
@@ -119,6 +133,7 @@ pub fn inspect(bytes: &[u8], engine: &GuestEngine) -> Result<Inspection, String>
         exports: Vec::new(),
         memory: None,
         parts: None,
+        reset: None,
         problems: Vec::new(),
     };
     let mut depth = 0_u32;
@@ -246,6 +261,12 @@ impl Inspection {
                 Some(Standing::Missing) | None => None,
             };
         }
+    }
+
+    /// Enters how instances of a module are made as new.
+    pub(super) fn set_reset(&mut self, wasm: &[u8]) {
+        let reason = restorable::changeable(wasm).err().map(|reason| reason.to_string());
+        self.reset = Some(Reset { in_place: reason.is_none(), reason });
     }
 
     fn classify(&mut self) {

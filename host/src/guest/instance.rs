@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use super::abi::{Abi, Stop};
 use super::admission::{Admission, AtWork};
 use super::artifact::{Artifact, LoadError};
-use super::call::{Call, Label, OnDisconnect};
+use super::call::{Call, Job, OnDisconnect};
 use super::capability::Nothing;
-use super::compute::{Compute, Work};
+use super::compute::Compute;
 use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
 use super::field_limits::FieldLimits;
-use super::isolation::{Isolation, Live, MakesRoom as _, Parked};
+use super::isolation::{Isolation, Live, MakesRoom as _, Parked, Reuse};
+use super::label::Label;
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
@@ -27,11 +28,13 @@ use super::places::Taken;
 use super::pulse::Pulse;
 use super::seats::Crowd;
 use super::share::Share;
+use super::snapshot::{Snapshot, Start};
 use super::state::Common;
 use super::take::TakeLimit;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::request_id::RequestId;
 use crate::tempo::Tempo;
 
 mod shared;
@@ -55,15 +58,32 @@ pub struct GuestSettings {
     pub on_disconnect: OnDisconnect,
     /// What its requests share.
     pub isolation: Isolation,
+    /// It is started once, when it is loaded, and its instances begin there.
+    pub snapshot: Option<Snapshot>,
     /// The handler behind it, which it may call.
     pub next: Option<Arc<dyn Next>>,
+}
+
+impl GuestSettings {
+    /// How it is started for its snapshot, accepting what `snapshot` says.
+    #[must_use]
+    pub fn start(&self, snapshot: Snapshot) -> Start {
+        Start {
+            handler: self.name.clone(),
+            env: self.env.clone(),
+            folders: self.folders.clone(),
+            memory_bytes_max: self.limits.memory_bytes_max,
+            timeout: self.limits.timeout,
+            snapshot,
+        }
+    }
 }
 
 /// A handler's code, ready to be instantiated.
 pub struct Guest {
     abi: Abi,
     admission: Admission,
-    common: Common,
+    common: Arc<Common>,
     /// What it uses of the host, together with its other deployments.
     share: Arc<Share>,
     compute: Arc<Compute>,
@@ -79,11 +99,13 @@ pub struct Guest {
     is_reusable: AtomicBool,
     /// One has failed to, so that no further one is kept.
     is_unfit: AtomicBool,
+    /// How often one was put back into the state that it was made in.
+    restored: AtomicU64,
 }
 
 impl std::fmt::Debug for Guest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guest").field("name", &self.common.handler).finish_non_exhaustive()
+        f.debug_struct("Guest").field("name", self.share.name()).finish_non_exhaustive()
     }
 }
 
@@ -99,10 +121,11 @@ impl Guest {
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
         let next = check_next(artifact, &settings);
-        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits), next)?;
+        let restores = settings.isolation == Isolation::Request;
+        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits, restores), next)?;
         let (lane, places) = artifact.place(engine);
         let parked = Arc::new(Parked::default());
-        if settings.isolation != Isolation::Request {
+        if settings.isolation != Isolation::Request || abi.restores() {
             lane.may_evict(&parked);
         }
         let crowd = Arc::new(Crowd::default());
@@ -113,9 +136,8 @@ impl Guest {
         let handler: Arc<str> = settings.name.into();
         let share = engine.ledger().share(&handler);
         let common = Common {
-            handler,
-            env: settings.env.into(),
-            folders: settings.folders.into(),
+            env: settings.env,
+            folders: settings.folders,
             memory_bytes_max: settings.limits.memory_bytes_max,
             budget: Some(Arc::clone(engine.budget())),
             field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
@@ -128,10 +150,10 @@ impl Guest {
         Ok(Self {
             abi,
             admission: Admission::new(&share, &lane, places, &settings.limits),
-            take: TakeLimit::new(&settings.limits, &common.handler, &share),
+            take: TakeLimit::new(&settings.limits, &handler, &share),
             share,
             compute: Arc::clone(engine.compute()),
-            common,
+            common: Arc::new(common),
             limits: settings.limits,
             on_disconnect: settings.on_disconnect,
             isolation: settings.isolation,
@@ -139,6 +161,7 @@ impl Guest {
             crowd,
             is_reusable: AtomicBool::new(false),
             is_unfit: AtomicBool::new(false),
+            restored: AtomicU64::new(0),
         })
     }
 
@@ -148,91 +171,116 @@ impl Guest {
         &self.limits
     }
 
+    /// How often an instance was put back, after a request, into the state that it was made in.
+    #[must_use]
+    pub fn restored(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
+    }
+
     /// Answers one request.
     ///
     /// # Errors
     /// When no byte of a response may leave: see [`Kind`]. Later failures come out of the response's body.
-    pub async fn serve(self: Arc<Self>, request: Incoming) -> Result<Response<Body>, Error> {
-        let (handler, share) = (Arc::clone(&self.common.handler), Arc::clone(&self.share));
-        let (breaker, pulse) = (self.limits.breaker, Arc::<Pulse>::default());
-        let label = Label { handler, request: request.id.clone(), share, breaker, pulse };
-        let served = self.answer(request, label.clone()).await;
-        served.map_err(|error| label.count(error))
+    pub fn serve(
+        self: Arc<Self>,
+        request: Incoming,
+    ) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+        let (share, pulse) = (Arc::clone(&self.share), Arc::<Pulse>::default());
+        let fields = FieldLimits::response(&self.limits);
+        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max, fields);
+        let (outbox, id) = (Arc::new(outbox), request.id.clone());
+        let label = Label { request: id, share, breaker: self.limits.breaker, pulse: Arc::clone(&pulse) };
+        // Many hands pass it on: in one place it is a pointer for all of them.
+        let exchange = Box::new(Exchange { request, deadline_ms: 0, outbox, pulse, reply: None });
+        async move {
+            let outbox = Arc::clone(&exchange.outbox);
+            let now = Instant::now();
+            let deadline = now + self.limits.timeout;
+            let job = match self.begin(exchange, now, deadline).await {
+                Ok(job) => job,
+                Err(error) => return Err(label.count(error)),
+            };
+            let response = Call::new(job, outbox, deadline, self.grace(), label).first_byte().await;
+            Ok(response?.map(|body| body.taken_within(&self.take)))
+        }
     }
 
-    async fn answer(self: Arc<Self>, mut request: Incoming, label: Label) -> Result<Response<Body>, Error> {
+    /// Lets the request in, and hands it to an instance.
+    async fn begin(
+        self: &Arc<Self>,
+        mut exchange: Box<Exchange>,
+        now: Instant,
+        deadline: Instant,
+    ) -> Result<Job, Error> {
+        let Exchange { request, outbox, pulse, .. } = &mut *exchange;
         if request.body.declared_length().is_some_and(|length| length > self.limits.request_body_bytes_max) {
             return Err(Limit::RequestBody.into());
         }
         FieldLimits::request(&self.limits).check(&request.parts.headers)?;
-        let outbox = Outbox::new(&request.parts.method, self.limits.response_body_bytes_max);
-        let outbox = Arc::new(outbox.with_fields(FieldLimits::response(&self.limits)));
         request.body.limit(self.limits.request_body_bytes_max);
         let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
-        request.body.clock(tempo, &outbox);
-        let now = Instant::now();
-        let deadline = now + self.limits.timeout;
-        let deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let pulse = Arc::clone(&label.pulse);
+        request.body.clock(tempo, outbox);
+        let (pulse, outbox) = (Arc::clone(pulse), Arc::clone(outbox));
+        exchange.deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
         let at_work = self.admission.enter(&pulse, now, deadline).await?;
-        let grace = match (self.on_disconnect, &self.abi) {
+        if let Isolation::Concurrent(reuse, concurrency) = self.isolation {
+            let work = Arc::clone(self).run_shared(exchange, deadline, at_work, (reuse, concurrency));
+            return Ok(Job::Seated(Box::pin(work)));
+        }
+        let mut live = self.live(&pulse, deadline).await?;
+        let id = exchange.request.id.clone();
+        live.instance.begin(exchange);
+        let account = Account::Request(Arc::clone(&outbox));
+        let work = Box::pin(Arc::clone(self).run(at_work, live, outbox, id));
+        Ok(Job::Alone(Fair::new(work, &self.compute, &pulse, &self.share, account, self.limits.cpu)))
+    }
+
+    /// How long a guest may go on when its client has gone away.
+    fn grace(&self) -> Duration {
+        match (self.on_disconnect, &self.abi) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
             (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
             (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
-        };
-        let take = Arc::clone(&self.take);
-        let exchange = Exchange {
-            request,
-            deadline_ms,
-            outbox: Arc::clone(&outbox),
-            pulse: Arc::clone(&pulse),
-            reply: None,
-        };
-        let work: Work = match self.isolation {
-            Isolation::Concurrent(reuse, concurrency) => {
-                Box::pin(self.run_shared(exchange, deadline, at_work, (reuse, concurrency)))
-            }
-            Isolation::Request | Isolation::Reuse(_) => {
-                let live = self.live(&pulse, deadline).await?;
-                let (compute, share) = (Arc::clone(&self.compute), Arc::clone(&self.share));
-                let (account, cpu_max) = (Account::Request(Arc::clone(&outbox)), self.limits.cpu);
-                let work = Box::pin(self.run(exchange, live, at_work));
-                Box::pin(Fair::new(work, &compute, &pulse, &share, account, cpu_max))
-            }
-        };
-        let response = Call::new(work, outbox, deadline, grace, label).first_byte().await;
-        // Whether it goes on is now its client's business too, for whom others of its handler need not wait.
-        pulse.has_started();
-        Ok(response?.map(|body| body.taken_within(&take)))
+        }
     }
 
-    async fn run(self: Arc<Self>, exchange: Exchange, live: Live, mut at_work: AtWork) -> Result<(), Error> {
-        let ended = self.run_alone(exchange, live).await;
-        at_work.ended(ended.as_ref().err());
-        ended
-    }
-
-    async fn run_alone(&self, exchange: Exchange, mut live: Live) -> Result<(), Error> {
-        let (outbox, id) = (Arc::clone(&exchange.outbox), exchange.request.id.clone());
-        live.instance.begin(exchange);
+    /// Runs the guest for the request that `live` was handed.
+    async fn run(
+        self: Arc<Self>,
+        // Of the two the instance goes first, when this is dropped: who is let in then finds its place.
+        mut at_work: AtWork,
+        mut live: Live,
+        outbox: Arc<Outbox>,
+        id: RequestId,
+    ) -> Result<(), Error> {
         let served = live.instance.serve().await;
         live.served += 1;
-        let error = match served {
+        let ended = match served {
             Ok(()) => {
                 // What is broken off may be so in the guest as well.
                 if outbox.is_sound() {
                     self.keep(live);
                 }
-                return Ok(());
+                Ok(())
             }
-            Err(Stop::Fault(error)) => error,
-            Err(Stop::Trap(error)) => {
+            Err(stop) => self.failed(live, stop, &outbox, &id),
+        };
+        at_work.ended(ended.as_ref().err());
+        ended
+    }
+
+    /// What becomes of a request whose guest has failed.
+    fn failed(&self, mut live: Live, stop: Stop, outbox: &Outbox, id: &RequestId) -> Result<(), Error> {
+        let error = match stop {
+            Stop::Fault(error) => error,
+            Stop::Trap(error) => {
                 let limiter = &live.instance.core().limiter;
                 limiter.blame(failure(error, limiter.refused, self.limits.memory_bytes_max))
             }
         };
         // An answer all the same.
-        if live.served > 1 && error.kind() != Kind::GuestError {
+        let is_reused = live.served > 1 && self.isolation != Isolation::Request;
+        if is_reused && error.kind() != Kind::GuestError {
             self.note_failed_reuse(live.served, id.as_str());
         }
         if !outbox.is_complete() {
@@ -240,7 +288,7 @@ impl Guest {
         }
         // The client has all of its response: this is nobody's error but the guest's own.
         let (handler, request_id, reason, chain) =
-            (&*self.common.handler, id.as_str(), error.kind().name(), chain(&error));
+            (&**self.share.name(), id.as_str(), error.kind().name(), chain(&error));
         tracing::error!(handler, request_id, reason, "after its complete response: {chain}");
         Ok(())
     }
@@ -261,7 +309,7 @@ impl Guest {
                 live = self.parked.wait() => live,
             }
         };
-        let live = self.admission.instance(pulse, deadline, found).await?;
+        let live = Box::pin(self.admission.instance(pulse, deadline, found)).await?;
         self.admission.start_anew(pulse);
         Ok(live)
     }
@@ -270,24 +318,35 @@ impl Guest {
         Live { instance: self.abi.instance(&self.common), served: 0, _places: places }
     }
 
-    /// Keeps an instance for the next request, if it is to be reused and fit for it.
+    /// Keeps an instance for the next request, if it is to be reused or can be put back, and fit for it.
     fn keep(&self, mut live: Live) {
-        let Isolation::Reuse(reuse) = self.isolation else { return };
+        let (reuse, restores) = match self.isolation {
+            Isolation::Reuse(reuse) => (reuse, false),
+            Isolation::Request if self.abi.restores() => (Reuse::RESTORED, true),
+            _ => return,
+        };
         if live.served > 1 {
             self.is_reusable.store(true, Ordering::Relaxed);
         }
         let is_wanted = live.served < reuse.requests_max && !self.is_unfit.load(Ordering::Relaxed);
-        if is_wanted && live.instance.may_serve_again() {
-            live.instance.rest();
-            self.parked.park(live, reuse.idle_max);
-            self.admission.make_room();
+        if !is_wanted || !live.instance.may_serve_again() {
+            return;
         }
+        if restores {
+            if !live.instance.restore() {
+                return;
+            }
+            self.restored.fetch_add(1, Ordering::Relaxed);
+        }
+        live.instance.rest();
+        self.parked.park(live, reuse.idle_max);
+        self.admission.make_room();
     }
 
     /// Some runtimes serve one request and never a second one. The first failure of a second request, before any other
     /// was ever served, is taken for that.
     fn note_failed_reuse(&self, served: u32, request_id: &str) {
-        let handler = &*self.common.handler;
+        let handler = &**self.share.name();
         if self.is_reusable.load(Ordering::Relaxed) || self.is_unfit.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 handler,

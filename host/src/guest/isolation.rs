@@ -14,7 +14,8 @@ use super::places::Taken;
 /// What requests of one handler share. `isolation` in routes.toml.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// Nothing: every request gets an instance that no other has touched.
+    /// Nothing: every request gets an instance that no other has touched, or that was put back into the state that it was made
+    /// in.
     #[default]
     Request,
     /// A warm instance serves requests one after another.
@@ -30,6 +31,12 @@ pub struct Reuse {
     pub requests_max: u32,
     /// How long an instance without a request is kept.
     pub idle_max: Duration,
+}
+
+impl Reuse {
+    /// For instances that are put back after each request: nothing speaks against many. A few seconds later nobody may want
+    /// them, and they are cheap to make anew.
+    pub(super) const RESTORED: Self = Self { requests_max: 100_000, idle_max: Duration::from_secs(10) };
 }
 
 impl Default for Reuse {

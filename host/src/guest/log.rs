@@ -1,8 +1,8 @@
 //! Log lines of guests: each carries the handler's name and the request id, and none can break the log's form.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
@@ -12,66 +12,64 @@ use crate::limit::Limit;
 use crate::request_id::RequestId;
 
 /// The `tracing` target of everything guests write, for filters.
-const TARGET: &str = "guest";
+pub(super) const TARGET: &str = "guest";
 
 /// What every line costs beside its text: time, level, handler and request id.
 const LINE_BYTES: u64 = 100;
 
-/// Writes the lines of one guest while it handles one request.
+/// Writes the lines of one instance, for the request that it handles. Clones are the same log: they go over to the next
+/// request together.
 #[derive(Clone, Debug)]
-pub(super) struct GuestLog {
-    pub(super) handler: Arc<str>,
+pub(super) struct GuestLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     share: Arc<Share>,
     /// What may be written for each request, with [`LINE_BYTES`] for each line; the rest is left out.
     bytes_max: u64,
-    /// None where an instance has several requests at a time.
-    request: Option<RequestId>,
-    budget: Arc<Budget>,
-}
-
-/// What may still be written for one request.
-#[derive(Debug)]
-struct Budget {
+    /// What may still be written for this one.
     bytes: AtomicU64,
     /// That the rest is dropped has been said.
     is_announced: AtomicBool,
+    /// None before the first, and where an instance has several at a time.
+    request: Mutex<Option<RequestId>>,
 }
 
 impl GuestLog {
     /// The log of an instance, without a request.
-    pub(super) fn new(handler: Arc<str>, share: Arc<Share>, bytes_max: u64) -> Self {
-        let budget = Budget { bytes: AtomicU64::new(bytes_max), is_announced: AtomicBool::new(false) };
-        Self { handler, share, bytes_max, request: None, budget: Arc::new(budget) }
+    pub(super) fn new(share: Arc<Share>, bytes_max: u64) -> Self {
+        let (bytes, is_announced) = (AtomicU64::new(bytes_max), AtomicBool::new(false));
+        Self(Arc::new(Inner { share, bytes_max, bytes, is_announced, request: Mutex::default() }))
     }
 
-    /// The same for a request, which has a budget of its own.
-    pub(super) fn of(&self, request: RequestId) -> Self {
-        let log = Self::new(Arc::clone(&self.handler), Arc::clone(&self.share), self.bytes_max);
-        Self { request: Some(request), ..log }
+    fn request(&self) -> MutexGuard<'_, Option<RequestId>> {
+        self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another request has begun, in an instance that has several.
-    pub(super) fn refill(&self) {
-        self.budget.bytes.store(self.bytes_max, Ordering::Relaxed);
-        self.budget.is_announced.store(false, Ordering::Relaxed);
+    /// A request has begun, which has all that a request may have; `None` in an instance that has several.
+    pub(super) fn begin(&self, request: Option<RequestId>) {
+        *self.request() = request;
+        self.0.bytes.store(self.0.bytes_max, Ordering::Relaxed);
+        self.0.is_announced.store(false, Ordering::Relaxed);
     }
 
     /// Whether the request may log so much more. The first line that does not fit is announced, the rest are dropped.
     fn is_within_budget(&self, bytes: usize) -> bool {
         let take = |left: u64| left.checked_sub(bytes as u64 + LINE_BYTES);
-        if self.budget.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+        if self.0.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             return true;
         }
-        if !self.budget.is_announced.swap(true, Ordering::Relaxed) {
-            let (handler, request_id) = (&*self.handler, self.request.as_ref().map(RequestId::as_str));
-            self.share.hit(Limit::Log);
+        if !self.0.is_announced.swap(true, Ordering::Relaxed) {
+            let request = self.request();
+            let (handler, request_id) = (&**self.0.share.name(), request.as_ref().map(RequestId::as_str));
+            self.0.share.hit(Limit::Log);
             tracing::warn!(
                 handler,
                 request_id,
                 reason = Limit::Log.name(),
                 "{}, {} bytes; the rest is left out",
                 Limit::Log.sentence(),
-                self.bytes_max
+                self.0.bytes_max
             );
         }
         false
@@ -86,7 +84,8 @@ impl GuestLog {
         if !self.is_within_budget(text.len()) {
             return;
         }
-        let (handler, request_id) = (&*self.handler, self.request.as_ref().map(RequestId::as_str));
+        let request = self.request();
+        let (handler, request_id) = (&**self.0.share.name(), request.as_ref().map(RequestId::as_str));
         match level {
             Level::ERROR => tracing::error!(target: TARGET, handler, request_id, "{text}"),
             Level::WARN => tracing::warn!(target: TARGET, handler, request_id, "{text}"),

@@ -108,8 +108,9 @@ pub(super) enum Broken {
 pub(super) struct Outbox(Mutex<Inner>);
 
 impl Outbox {
-    /// An outbox for the answer to a request with this method, of at most `bytes_max` body bytes.
-    pub(super) fn new(method: &Method, bytes_max: u64) -> Self {
+    /// An outbox for the answer to a request with this method, of at most `bytes_max` body bytes, with header and trailer
+    /// sections within `fields`.
+    pub(super) fn new(method: &Method, bytes_max: u64, fields: FieldLimits) -> Self {
         Self(Mutex::new(Inner {
             stage: Stage::Open,
             head: None,
@@ -122,7 +123,7 @@ impl Outbox {
             bodiless: false,
             owed: None,
             allowance: bytes_max,
-            fields: FieldLimits::none(),
+            fields,
             limit_hit: None,
             broken: None,
             gone: false,

@@ -5,15 +5,14 @@
 //! piece or in chunks would be the scheduler's choice.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 
 use super::outbox::Outbox;
 use super::pulse::Pulse;
 
 /// Runs a guest whose one response goes to `outbox`, and tells that whenever it stops.
-pub(super) async fn paced<F: Future>(pulse: &Pulse, outbox: &Outbox, work: F) -> F::Output {
+pub(super) async fn paced<F: Future>(pulse: &Pulse, outbox: &Outbox, mut work: Pin<&mut F>) -> F::Output {
     outbox.hold();
-    let mut work = pin!(work);
     poll_fn(|cx| {
         let seen = pulse.interruptions();
         let polled = work.as_mut().poll(cx);

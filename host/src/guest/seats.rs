@@ -32,7 +32,7 @@ pub(super) enum Outcome {
 
 /// A request for an instance.
 pub(super) struct Job {
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Outcome>,
 }
@@ -112,7 +112,7 @@ impl Inner {
     /// Gives back the requests that were not begun.
     fn give_back(&mut self) {
         for job in self.queue.drain(..) {
-            let _ = job.reply.send(Outcome::Untouched(Box::new(job.exchange)));
+            let _ = job.reply.send(Outcome::Untouched(job.exchange));
         }
     }
 
@@ -153,7 +153,7 @@ impl Seats {
     // --- the instance's side
 
     /// The next request to begin with, and a number to name it by. The task is woken when there is another one.
-    pub(super) fn take(&self, cx: &Context<'_>) -> Option<(u64, Exchange)> {
+    pub(super) fn take(&self, cx: &Context<'_>) -> Option<(u64, Box<Exchange>)> {
         let mut inner = self.lock();
         let mut taken = None;
         while taken.is_none()

@@ -25,13 +25,11 @@ use super::wasi::RANDOM_BYTES_MAX;
 use crate::error::Error;
 
 /// What all instances of one handler have in common.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Common {
-    /// The handler's name.
-    pub(super) handler: Arc<str>,
-    pub(super) env: Arc<[(String, String)]>,
+    pub(super) env: Vec<(String, String)>,
     /// Folders that may be read, by the names the guest has for them.
-    pub(super) folders: Arc<[(String, PathBuf)]>,
+    pub(super) folders: Vec<(String, PathBuf)>,
     pub(super) memory_bytes_max: u64,
     /// Where that is taken from.
     pub(super) budget: Option<Arc<Budget>>,
@@ -41,7 +39,7 @@ pub(super) struct Common {
     pub(super) handles_max: u32,
     /// What may be logged for a request, in bytes.
     pub(super) log_bytes_max: u64,
-    /// What the handler uses of the host.
+    /// What the handler, whose name it has, uses of the host.
     pub(super) share: Arc<Share>,
     pub(super) capabilities: Arc<dyn Capabilities>,
     /// The handler behind this one.
@@ -50,18 +48,15 @@ pub(super) struct Common {
 
 /// What the state of any instance has.
 pub(super) struct Core {
+    pub(super) common: Arc<Common>,
     /// The request and its response; none while an instance waits for one, and where an instance has several at a time.
-    pub(super) exchange: Option<Exchange>,
+    pub(super) exchange: Option<Box<Exchange>>,
     pub(super) limiter: MemoryLimiter,
     pub(super) log: GuestLog,
-    pub(super) env: Arc<[(String, String)]>,
-    handles_max: usize,
-    folders: Arc<[(String, PathBuf)]>,
-    /// The handler behind this one, and what a request keeps on the way to it.
-    pub(super) next: Option<Arc<dyn Next>>,
+    /// What a request keeps on the way to the handler behind this one.
     pub(super) origin: Option<Origin>,
-    /// Told at every epoch tick.
-    pub(super) pulse: Arc<Pulse>,
+    /// Told at every epoch tick; none before the first request.
+    pub(super) pulse: Option<Arc<Pulse>>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -137,41 +132,43 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
                 "the host holds {held} bytes for the instance, which is too much for its `memory`"
             );
         }
-        store.data_mut().core().pulse.interrupt()?;
+        if let Some(pulse) = &store.data_mut().core().pulse {
+            pulse.interrupt()?;
+        }
         Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     });
     store
 }
 
 impl Core {
-    fn new(common: &Common) -> Self {
+    fn new(common: &Arc<Common>) -> Self {
         Self {
+            common: Arc::clone(common),
             exchange: None,
             limiter: MemoryLimiter::new(
                 common.memory_bytes_max,
                 common.budget.as_ref().map(|budget| Account::new(budget, &common.share)),
             ),
-            log: GuestLog::new(Arc::clone(&common.handler), Arc::clone(&common.share), common.log_bytes_max),
-            env: Arc::clone(&common.env),
-            handles_max: common.handles_max as usize,
-            folders: Arc::clone(&common.folders),
-            next: common.next.clone(),
+            log: GuestLog::new(Arc::clone(&common.share), common.log_bytes_max),
             origin: None,
-            pulse: Arc::default(),
+            pulse: None,
             stdio: None,
         }
     }
 
     /// Hands the instance its next request. What the guest prints from now on is said with that request's id.
-    fn begin(&mut self, exchange: Exchange) {
-        self.log = self.log.of(exchange.request.id.clone());
-        for stream in self.stdio.iter().flatten() {
-            stream.switch(&self.log);
-        }
+    fn begin(&mut self, exchange: Box<Exchange>) {
+        self.stdio.iter().flatten().for_each(LineStream::end_line);
+        self.log.begin(Some(exchange.request.id.clone()));
         self.limiter.begin();
-        self.origin = self.next.is_some().then(|| Origin::of(&exchange.request));
-        self.pulse = Arc::clone(&exchange.pulse);
+        self.origin = self.origin_of(&exchange);
+        self.pulse = Some(Arc::clone(&exchange.pulse));
         self.exchange = Some(exchange);
+    }
+
+    /// What a request keeps, if there is a handler behind this one.
+    pub(super) fn origin_of(&self, exchange: &Exchange) -> Option<Origin> {
+        self.common.next.is_some().then(|| Origin::of(&exchange.request))
     }
 
     /// Clocks, randomness, the handler's environment and folders, and log lines for output; nothing else.
@@ -181,11 +178,11 @@ impl Core {
         });
         let mut builder = WasiCtxBuilder::new();
         builder
-            .envs(&self.env)
+            .envs(&self.common.env)
             .stdout(out.clone())
             .stderr(err.clone())
             .max_random_size(u64::from(RANDOM_BYTES_MAX));
-        for (name, folder) in self.folders.iter() {
+        for (name, folder) in &self.common.folders {
             if let Err(error) = builder.preopened_dir(folder, name, FsPerms::ReadOnly) {
                 // It was there when the deployment was made.
                 let text = format!("the folder {} cannot be opened: {error:#}", folder.display());
@@ -197,17 +194,16 @@ impl Core {
 }
 
 impl ModuleState {
-    pub(super) fn new(common: &Common) -> Self {
+    pub(super) fn new(common: &Arc<Common>) -> Self {
         Self { core: Core::new(common), memory: None, wasi: None }
     }
 
     /// State for looking at types only.
     pub(super) fn detached() -> Self {
         let capabilities = Arc::new(super::capability::Nothing);
-        Self::new(&Common {
-            handler: "".into(),
-            env: Arc::new([]),
-            folders: Arc::new([]),
+        Self::new(&Arc::new(Common {
+            env: Vec::new(),
+            folders: Vec::new(),
             memory_bytes_max: 0,
             budget: None,
             field_bytes_max: 0,
@@ -216,11 +212,16 @@ impl ModuleState {
             share: Arc::new(Share::new("".into(), 1)),
             capabilities,
             next: None,
-        })
+        }))
     }
 
-    pub(super) fn begin(&mut self, exchange: Exchange) {
+    pub(super) fn begin(&mut self, exchange: Box<Exchange>) {
         self.core.begin(exchange);
+    }
+
+    /// Ends all that a request has left with the host: open files, unfinished lines.
+    pub(super) fn renew(&mut self) {
+        (self.wasi, self.core.stdio) = (None, None);
     }
 
     /// WASI preview 1.
@@ -228,17 +229,17 @@ impl ModuleState {
         let Self { core, wasi, .. } = self;
         wasi.get_or_insert_with(|| {
             let mut wasi = core.wasi().allow_tcp(false).allow_udp(false).build_p1();
-            wasi.ctx().table.set_max_capacity(core.handles_max);
+            wasi.ctx().table.set_max_capacity(core.common.handles_max as usize);
             wasi
         })
     }
 }
 
 impl ComponentState {
-    pub(super) fn new(common: &Common) -> Self {
+    pub(super) fn new(common: &Arc<Common>) -> Self {
         let core = Core::new(common);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(core.handles_max);
+        table.set_max_capacity(common.handles_max as usize);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(common.field_bytes_max);
         Self {
@@ -254,9 +255,9 @@ impl ComponentState {
         }
     }
 
-    pub(super) fn begin(&mut self, exchange: Exchange) {
+    pub(super) fn begin(&mut self, exchange: Box<Exchange>) {
         self.core.begin(exchange);
-        self.hooks.switch(&self.core.log);
+        self.hooks.begin();
     }
 }
 

@@ -30,11 +30,9 @@ impl LineStream {
         Self(Arc::new(Mutex::new(Lines { log, level, unfinished: Vec::new() })))
     }
 
-    /// Ends the unfinished line and says what follows to another log.
-    pub(super) fn switch(&self, log: &GuestLog) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.end_line();
-        lines.log = log.clone();
+    /// Ends the unfinished line: what follows is another request's.
+    pub(super) fn end_line(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).end_line();
     }
 
     fn push(&self, bytes: &[u8]) {

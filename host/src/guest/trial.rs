@@ -24,6 +24,9 @@ impl Artifact {
         let bytes = read(path)?;
         let wasm = binary(&bytes)?;
         let mut inspection = inspect(&wasm, engine).map_err(LoadError::one)?;
+        if !inspection.is_component() {
+            inspection.set_reset(&wasm);
+        }
         // A component that is no handler is worth a look at its imports.
         if inspection.problems.is_empty() || inspection.is_component() {
             let tried = Self::try_out(engine, &wasm, &mut inspection, cache);
@@ -52,6 +55,6 @@ impl Artifact {
         }
         let artifact = Self::new(compiled, &lane, Some(inspection))?;
         // Not all that is asked of a handler: which one is behind it, routes.toml says.
-        Abi::link(engine, &artifact, &Limits::default()).map(drop)
+        Abi::link(engine, &artifact, &Limits::default(), true).map(drop)
     }
 }

@@ -13,13 +13,19 @@ use super::state::ModuleState;
 /// Longest answer to one `random_get`, in bytes: more than any key, and too little to keep a thread busy.
 pub(super) const RANDOM_BYTES_MAX: u32 = 64 * 1024;
 
-/// Success and "invalid argument", as `errno` in WASI preview 1 has them.
-const ERRNO_SUCCESS: i32 = 0;
-const ERRNO_INVAL: i32 = 28;
+/// Success, "bad file descriptor" and "invalid argument", as `errno` in WASI preview 1 has them.
+pub(super) const ERRNO_SUCCESS: i32 = 0;
+pub(super) const ERRNO_BADF: i32 = 8;
+pub(super) const ERRNO_INVAL: i32 = 28;
 
 /// Defines `wasi_snapshot_preview1`.
 pub(super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     wasmtime_wasi::p1::add_to_linker_async(linker, ModuleState::wasi)?;
+    add_own_to_linker(linker)
+}
+
+/// Defines those functions that are not wasmtime-wasi's, in place of its own.
+pub(super) fn add_own_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker.allow_shadowing(true);
     linker
         .func_wrap(WASI_MODULE, "environ_sizes_get", environ_sizes_get)?
@@ -36,8 +42,8 @@ fn environ_size(name: &str, value: &str) -> u32 {
 
 fn environ_sizes_get(mut caller: Caller<'_, ModuleState>, count_at: u32, size_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    let size: u32 = state.core.env.iter().map(|(name, value)| environ_size(name, value)).sum();
-    let count = state.core.env.len() as u32;
+    let size: u32 = state.core.common.env.iter().map(|(name, value)| environ_size(name, value)).sum();
+    let count = state.core.common.env.len() as u32;
     Region::new("environ_sizes_get", count_at, 4).within_mut(data)?.copy_from_slice(&count.to_le_bytes());
     Region::new("environ_sizes_get", size_at, 4).within_mut(data)?.copy_from_slice(&size.to_le_bytes());
     Ok(ERRNO_SUCCESS)
@@ -45,7 +51,7 @@ fn environ_sizes_get(mut caller: Caller<'_, ModuleState>, count_at: u32, size_at
 
 fn environ_get(mut caller: Caller<'_, ModuleState>, mut pointer_at: u32, mut text_at: u32) -> Result<i32> {
     let (data, state) = memory::split(&mut caller)?;
-    for (name, value) in state.core.env.iter() {
+    for (name, value) in state.core.common.env.iter() {
         let pointer = Region::new("environ_get", pointer_at, 4).within_mut(data)?;
         pointer.copy_from_slice(&text_at.to_le_bytes());
         let text = Region::new("environ_get", text_at, environ_size(name, value)).within_mut(data)?;

@@ -1,7 +1,7 @@
 //! The module of a shape, as text. Its request says in two bytes what to do: `w` and an ending leaves marks, `x` shows
-//! all that can be seen and traps.
+//! all that can be seen, and traps if another byte than 0 follows.
 
-use super::shape::{Global, MARK_FUNCTION, NULL, Shape, TABLE_GROWTH};
+use super::shape::{CALLS_AT, Global, MARK_FUNCTION, NULL, Shape, TABLE_GROWTH};
 
 /// Pages that the memory grows by to be looked at: new ones must be empty.
 pub(super) const SHOWN_PAGES: usize = 3;
@@ -11,6 +11,17 @@ const MARKED_PAGES: u32 = 20;
 
 /// The mark: none of the bytes or numbers that a module starts with.
 const MARK: &str = "0x5a";
+
+/// What shows references.
+const OF_REFERENCES: &str = "\
+;; A reference, by way of a table that has been looked at.
+(func $out_function (param $function funcref)
+  (if (ref.is_null (local.get $function))
+    (then (call $out (i64.const NULL)))
+    (else
+      (table.set $t0 (i32.const 0) (local.get $function))
+      (call $out32 (call_indirect $t0 (type $id) (i32.const 0))))))
+";
 
 const FRAME: &str = r#"
 (import "wasmux:http/1" "request_read" (func $request_read (param i32 i32) (result i32)))
@@ -36,13 +47,6 @@ const FRAME: &str = r#"
   (i64.store (i32.const 0) (local.get $number))
   (drop (call $response_write (i32.const 0) (i32.const 8))))
 (func $out32 (param $number i32) (call $out (i64.extend_i32_u (local.get $number))))
-;; A reference, by way of a table that has been looked at.
-(func $out_function (param $function funcref)
-  (if (ref.is_null (local.get $function))
-    (then (call $out (i64.const NULL)))
-    (else
-      (table.set $t0 (i32.const 0) (local.get $function))
-      (call $out32 (call_indirect $t0 (type $id) (i32.const 0))))))
 ;; Opens the file "f" and reads 8 bytes of it to address 32; shows all that it learns, if it is to.
 (func $read (param $shows i32) (local $fd i32) (local $opened i32) (local $read i32)
   (i32.store8 (i32.const 16) (i32.const 0x66))
@@ -68,7 +72,7 @@ const FRAME: &str = r#"
   (local.set $ending (i32.load8_u (i32.const 1)))
   (if (i32.eq (local.get $mode) (i32.const 0x77))
     (then (call $leave_marks) (call $end (local.get $ending)))
-    (else (call $show) (drop (call $response_flush)) (unreachable))))
+    (else (call $show) (drop (call $response_flush)) (if (local.get $ending) (then (unreachable))))))
 ;; As the numbers of `Ending` say.
 (func $end (param $ending i32)
   (if (i32.eq (local.get $ending) (i32.const 1)) (then (unreachable)))
@@ -93,8 +97,15 @@ const FRAME: &str = r#"
 
 /// The text of a module.
 pub(super) fn module(shape: &Shape) -> String {
-    let frame = FRAME.replace("NULL", &NULL.to_string()).replace("MARK", MARK);
+    let references = if shape.is_restorable { "" } else { OF_REFERENCES };
+    let frame = (FRAME.to_owned() + references).replace("NULL", &NULL.to_string()).replace("MARK", MARK);
     let mut text = format!("(module {frame}\n(func $mark (result i32) (i32.const {MARK_FUNCTION}))\n");
+    if shape.has_initialize {
+        text += &format!(
+            "(func (export \"_initialize\")
+              (i32.store (i32.const {CALLS_AT}) (i32.add (i32.load (i32.const {CALLS_AT})) (i32.const 1))))\n"
+        );
+    }
     definitions(shape, &mut text);
     text += "(func $show\n(drop (call $response_start (i32.const 200) (i32.const 0) (i32.const 0)))\n";
     let functions = show(shape, &mut text);
@@ -126,6 +137,9 @@ fn definitions(shape: &Shape, text: &mut String) {
             Global::I64(value) => ("i64", format!("i64.const {value}")),
             Global::F32(bits) => ("f32", format!("f32.const {:?}", f32::from_bits(*bits))),
             Global::F64(bits) => ("f64", format!("f64.const {:?}", f64::from_bits(*bits))),
+            Global::V128(bits) => {
+                ("v128", format!("v128.const i64x2 {} {}", *bits as i64, (*bits >> 64) as i64))
+            }
             Global::Function(None) => ("funcref", "ref.null func".to_owned()),
             Global::Function(Some(number)) => ("funcref", format!("ref.func $f{number}")),
         };
@@ -140,12 +154,17 @@ fn show(shape: &Shape, text: &mut String) -> String {
     line(
         "(drop (call $response_write (i32.const 0) (i32.mul (memory.size) (i32.const 0x10000))))".to_owned(),
     );
-    line(format!(
-        "(drop (call $response_write (i32.mul (memory.grow (i32.const {SHOWN_PAGES})) (i32.const 0x10000)) \
-         (i32.const {})))",
-        SHOWN_PAGES << 16
-    ));
-    line(format!("(call $out32 (i32.sub (memory.size) (i32.const {SHOWN_PAGES})))"));
+    if shape.is_restorable {
+        // One that has grown is not put back.
+        line("(call $out32 (memory.size))".to_owned());
+    } else {
+        line(format!(
+            "(drop (call $response_write (i32.mul (memory.grow (i32.const {SHOWN_PAGES})) (i32.const 0x10000)) \
+             (i32.const {})))",
+            SHOWN_PAGES << 16
+        ));
+        line(format!("(call $out32 (i32.sub (memory.size) (i32.const {SHOWN_PAGES})))"));
+    }
     let mut functions = String::new();
     for (index, global) in shape.globals.iter().enumerate() {
         let get = format!("(global.get $g{index})");
@@ -154,13 +173,19 @@ fn show(shape: &Shape, text: &mut String) -> String {
             Global::I64(_) => format!("(call $out {get})"),
             Global::F32(_) => format!("(call $out32 (i32.reinterpret_f32 {get}))"),
             Global::F64(_) => format!("(call $out (i64.reinterpret_f64 {get}))"),
+            Global::V128(_) => {
+                format!("(call $out (i64x2.extract_lane 0 {get})) (call $out (i64x2.extract_lane 1 {get}))")
+            }
             Global::Function(_) => format!("(call $out_global {get})"),
         });
     }
     for (index, table) in shape.tables.iter().enumerate() {
         line(format!("(call $out32 (table.size $t{index}))"));
-        line(format!("(drop (table.grow $t{index} (ref.null func) (i32.const {TABLE_GROWTH})))"));
-        for element in 0..table.len + TABLE_GROWTH {
+        let growth = if shape.is_restorable { 0 } else { TABLE_GROWTH };
+        if growth > 0 {
+            line(format!("(drop (table.grow $t{index} (ref.null func) (i32.const {growth})))"));
+        }
+        for element in 0..table.len + growth {
             line(format!("(call $out_element{index} (i32.const {element}))"));
         }
         functions += &format!(
@@ -184,10 +209,12 @@ fn show(shape: &Shape, text: &mut String) -> String {
     line("(drop (call $environ_get (i32.const 16) (i32.const 64)))".to_owned());
     line("(call $out (i64.load (i32.const 64)))".to_owned());
     // A function is called through the first table, which has not been looked at yet.
-    functions += "(func $out_global (param $function funcref) (local $kept funcref)
+    if !shape.is_restorable {
+        functions += "(func $out_global (param $function funcref) (local $kept funcref)
       (local.set $kept (table.get $t0 (i32.const 0)))
       (call $out_function (local.get $function))
       (table.set $t0 (i32.const 0) (local.get $kept)))\n";
+    }
     functions
 }
 
@@ -220,6 +247,23 @@ fn mark(shape: &Shape, way: u8, text: &mut String) {
         8 => open.to_owned(),
         9 => "(drop (call $fd_close (i32.const 3)))".to_owned(),
         10 => format!("{open} (drop (call $fd_renumber (i32.const 4) (i32.const 3)))"),
+        // As little as can be: what is put back piece by piece may lack one.
+        11 => format!("(i32.store8 (i32.const {}) (i32.const {MARK}))", shape.spot),
+        12 => shape.globals.get(shape.global).map(|global| mark_global(shape.global, global)).unwrap_or_default(),
+        // From a segment, and from one end of the memory to the other.
+        13 => {
+            // Where none is dropped.
+            let segments = if shape.is_restorable { shape.passive.len() } else { 0 };
+            let from_segments = (0..segments).map(|index| {
+                format!("(memory.init $d{index} (i32.const 0x300) (i32.const 1) (i32.const 7))")
+            });
+            from_segments.collect::<String>()
+                + "(memory.fill (i32.const 0x300) (i32.const MARK) (i32.const 5))
+                  (memory.copy (i32.sub (i32.mul (memory.size) (i32.const 0x10000)) (i32.const 16)) (i32.const 0x300)
+                    (i32.const 16))"
+                    .replace("MARK", MARK)
+                    .as_str()
+        }
         // A line without its end.
         _ => format!(
             "(i32.store (i32.const 32) (i32.const 0)) (i32.store (i32.const 36) (i32.const 64))
@@ -237,6 +281,7 @@ fn mark_global(index: usize, global: &Global) -> String {
         Global::I64(_) => format!("i64.const {MARK}"),
         Global::F32(_) => "f32.const 90.5".to_owned(),
         Global::F64(_) => "f64.const 90.5".to_owned(),
+        Global::V128(_) => format!("v128.const i64x2 0 {MARK}"),
         Global::Function(_) => "ref.func $mark".to_owned(),
     };
     format!("(global.set $g{index} ({value}))\n")

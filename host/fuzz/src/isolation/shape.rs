@@ -10,7 +10,13 @@ pub(super) const NULL: i64 = -1;
 pub(super) const MARK_FUNCTION: i64 = 0x6d61_726b;
 
 /// What is done to leave marks; see `module::mark`.
-pub(super) const WAYS: u8 = 12;
+pub(super) const WAYS: u8 = 15;
+
+/// Those that only change what can be put back: no tables, no segments.
+const RESTORABLE_WAYS: [u8; 11] = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14];
+
+/// Where `_initialize` counts how often it was called.
+pub(super) const CALLS_AT: usize = 56;
 
 /// Tables of a module: as many as the pool has for one.
 const TABLES: usize = 1;
@@ -22,30 +28,33 @@ pub(super) enum Global {
     I64(i64),
     F32(u32),
     F64(u64),
+    V128(u128),
     /// Null, or the function of this number.
     Function(Option<u8>),
 }
 
 impl Global {
     /// How it is shown.
-    pub(super) fn bits(self) -> i64 {
+    pub(super) fn bits(self) -> Vec<i64> {
         match self {
-            Self::I32(bits) => i64::from(bits as u32),
-            Self::I64(bits) => bits,
-            Self::F32(bits) => i64::from(bits),
-            Self::F64(bits) => bits as i64,
-            Self::Function(None) => NULL,
-            Self::Function(Some(number)) => i64::from(number),
+            Self::I32(bits) => vec![i64::from(bits as u32)],
+            Self::I64(bits) => vec![bits],
+            Self::F32(bits) => vec![i64::from(bits)],
+            Self::F64(bits) => vec![bits as i64],
+            Self::V128(bits) => vec![bits as i64, (bits >> 64) as i64],
+            Self::Function(None) => vec![NULL],
+            Self::Function(Some(number)) => vec![i64::from(number)],
         }
     }
 
-    fn arbitrary(u: &mut Unstructured<'_>) -> Result<Self> {
+    fn arbitrary(u: &mut Unstructured<'_>, is_restorable: bool) -> Result<Self> {
         // NaNs may change their bits on the way.
-        Ok(match u.int_in_range(0..=4)? {
+        Ok(match u.int_in_range(0..=if is_restorable { 4 } else { 5 })? {
             0 => Self::I32(u.arbitrary()?),
             1 => Self::I64(u.arbitrary()?),
             2 => Self::F32(u32::from(u.arbitrary::<u8>()?) | 0x3f80_0000),
             3 => Self::F64(u64::from(u.arbitrary::<u8>()?) | 0x3ff0_0000_0000_0000),
+            4 => Self::V128(u.arbitrary()?),
             _ => Self::Function(if u.arbitrary()? { Some(u.int_in_range(0..=3)?) } else { None }),
         })
     }
@@ -68,6 +77,13 @@ impl Table {
 /// A module.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
+    /// Nothing of an instance can change but its memory and globals that are numbers: it is put back after each request.
+    pub(super) is_restorable: bool,
+    /// It has an `_initialize`, which runs for each request.
+    pub(super) has_initialize: bool,
+    /// An address and the number of a global that marks of one byte and one global are left at.
+    pub(super) spot: usize,
+    pub(super) global: usize,
     /// Pages of memory at the start.
     pub(super) pages: u8,
     /// Filled parts of it: where, how many bytes, and with what.
@@ -84,6 +100,7 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn arbitrary(u: &mut Unstructured<'_>) -> Result<Self> {
+        let is_restorable = u.ratio(3, 4)?;
         let pages: u8 = *u.choose(&[1, 2, 3, 17])?;
         let mut data = Vec::new();
         for _ in 0..u.int_in_range(0..=3)? {
@@ -92,7 +109,7 @@ impl Shape {
         }
         let mut globals = Vec::new();
         for _ in 0..*u.choose(&[0, 1, 5, 40])? {
-            globals.push(Global::arbitrary(u)?);
+            globals.push(Global::arbitrary(u, is_restorable)?);
         }
         let mut tables = Vec::new();
         for _ in 0..TABLES {
@@ -103,11 +120,30 @@ impl Shape {
         for _ in 0..u.int_in_range(0..=2)? {
             passive.push((u.int_in_range(8..=100)?, u.arbitrary()?));
         }
-        let has_passive_elements = u.arbitrary()?;
+        let has_passive_elements = !is_restorable && u.arbitrary()?;
         let mut ways = Vec::new();
         for _ in 0..u.int_in_range(1..=8)? {
-            ways.push(u.int_in_range(0..=WAYS - 1)?);
+            ways.push(if is_restorable {
+                *u.choose(&RESTORABLE_WAYS)?
+            } else {
+                u.int_in_range(0..=WAYS - 1)?
+            });
         }
-        Ok(Self { pages, data, globals, tables, passive, has_passive_elements, ways })
+        let spot = u.int_in_range(0..=(usize::from(pages) << 16) - 1)?;
+        let global = u.int_in_range(0..=globals.len().saturating_sub(1))?;
+        let has_initialize = u.arbitrary()?;
+        Ok(Self {
+            is_restorable,
+            has_initialize,
+            spot,
+            global,
+            pages,
+            data,
+            globals,
+            tables,
+            passive,
+            has_passive_elements,
+            ways,
+        })
     }
 }

@@ -104,8 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     pub(super) async fn serve(&mut self, server: &Connections, peer: &Arc<Peer>) -> bool {
         loop {
             let exchanged = match poll_fn(|cx| self.poll_request(cx)).await {
-                Ok(Some((head, began))) => self.exchange(head, began, server, peer).await,
-                Ok(None) => return true,
+                Ok(true) => self.exchange(server, peer).await,
+                Ok(false) => return true,
                 Err(error) => Err(error),
             };
             match exchanged {
@@ -121,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     }
 
     /// Waits for a request, as long as the clocks and the drain allow.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(Head, Instant)>>> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let end = self.end_of_patience();
         self.inbound.poll_head(&mut self.stream, cx, &self.clocks, end)
     }
@@ -144,13 +144,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     }
 
     /// Answers one request; says whether there may be another.
-    async fn exchange(
-        &mut self,
-        head: Head,
-        began: Instant,
-        server: &Connections,
-        peer: &Arc<Peer>,
-    ) -> io::Result<bool> {
+    async fn exchange(&mut self, server: &Connections, peer: &Arc<Peer>) -> io::Result<bool> {
+        let Some((head, began)) = self.inbound.take_head() else { return Ok(false) };
         let Head { parts, framing, expects_continue, keep_alive } = head;
         let facts = Facts {
             version: parts.version,

@@ -60,6 +60,8 @@ pub(super) struct Inbound {
     received: BytesMut,
     place: Place,
     arrival: Arrival,
+    /// Complete, and when it began. It stays where it is until it is used: it is large.
+    head: Option<(Head, Instant)>,
     /// The client has ended its side of the stream.
     has_ended: bool,
     /// The client may still be sending when the connection closes.
@@ -77,6 +79,7 @@ impl Inbound {
             received: first,
             place: Place::Head,
             arrival: Arrival::new(ready),
+            head: None,
             has_ended: false,
             lingers: false,
             refusal: None,
@@ -120,18 +123,18 @@ impl Inbound {
         self.arrival.await_next();
     }
 
-    /// Reads until a head is complete, and says when it began; or `None` when there will be none: at `end`, or when a clock
-    /// says so.
+    /// Reads until a head is complete, which is then to be taken; says `false` when there will be none: at `end`, or when a
+    /// clock says so.
     pub(super) fn poll_head<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
         clocks: &Clocks,
         end: Option<Instant>,
-    ) -> Poll<io::Result<Option<(Head, Instant)>>> {
+    ) -> Poll<io::Result<bool>> {
         loop {
             if let Some(len) = self.arrival.look(&mut self.received) {
-                return Poll::Ready(Ok(self.take_head(len)));
+                return Poll::Ready(Ok(self.accept(len)));
             }
             if self.received.len() > self.head_bytes_max {
                 return Poll::Ready(Ok(self.refuse(Refusal::HeadTooLarge)));
@@ -158,7 +161,12 @@ impl Inbound {
         }
     }
 
-    fn take_head(&mut self, len: usize) -> Option<(Head, Instant)> {
+    /// The head that has been read, and when it began to arrive.
+    pub(super) fn take_head(&mut self) -> Option<(Head, Instant)> {
+        self.head.take()
+    }
+
+    fn accept(&mut self, len: usize) -> bool {
         let began = self.arrival.take();
         if len > self.head_bytes_max {
             return self.refuse(Refusal::HeadTooLarge);
@@ -173,21 +181,22 @@ impl Inbound {
                     Framing::Length(length) => Place::Length(length),
                     Framing::Chunked => Place::Chunked(Chunks::new()),
                 };
-                Some((head, began))
+                self.head = Some((head, began));
+                true
             }
         }
     }
 
-    fn refuse<T>(&mut self, refusal: Refusal) -> Option<T> {
+    fn refuse(&mut self, refusal: Refusal) -> bool {
         tracing::debug!("request refused: {refusal}");
         self.end(Some(refusal))
     }
 
-    fn end<T>(&mut self, refusal: Option<Refusal>) -> Option<T> {
+    fn end(&mut self, refusal: Option<Refusal>) -> bool {
         self.lingers = refusal.is_some();
         self.refusal = refusal;
         self.place = Place::Ended;
-        None
+        false
     }
 
     /// Reads on in the body. After an error nobody knows where the next request would begin, and none is looked for.

@@ -270,11 +270,12 @@ async fn read_all(mut stream: DuplexStream) -> (Vec<Vec<u8>>, Option<io::ErrorKi
     let mut requests = Vec::new();
     loop {
         match poll_fn(|cx| inbound.poll_head(&mut stream, cx, &clocks, None)).await {
-            Ok(Some((head, _))) => {
+            Ok(true) => {
+                let (head, _) = inbound.take_head().unwrap();
                 let text = format!("{} {} {:?}\n", head.parts.method, head.parts.uri, head.parts.headers);
                 requests.push(text.into_bytes());
             }
-            Ok(None) => return (requests, None),
+            Ok(false) => return (requests, None),
             Err(error) => return (requests, Some(error.kind())),
         }
         loop {

@@ -3,6 +3,7 @@
 //! wasmtime-wasi-http provides the types, except for those of the response: its own go through two channels and a task,
 //! ours straight into the outbox (see `response`).
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use wasmtime::Store;
@@ -54,7 +55,7 @@ pub(in super::super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
+    pub(super) fn new(linked: &Arc<Linked>, common: &Arc<Common>) -> Self {
         Self { linked: Arc::clone(linked), store: linked.store(common), handle: None, has_exited: false }
     }
 
@@ -67,7 +68,11 @@ impl Instance {
         let Some(exchange) = exchange else { return Err(Error::from(Kind::Internal).into()) };
         let outbox = Arc::clone(&exchange.outbox);
         let pulse = Arc::clone(&exchange.pulse);
-        match paced(&pulse, &outbox, self.call(exchange)).await {
+        let ended = {
+            let work = pin!(self.call(exchange));
+            paced(&pulse, &outbox, work).await
+        };
+        match ended {
             Ok(()) => {}
             // Runtimes that end a handler by ending the program.
             Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => {
@@ -85,18 +90,19 @@ impl Instance {
         Ok(())
     }
 
-    async fn call(&mut self, exchange: Exchange) -> wasmtime::Result<()> {
+    async fn call(&mut self, exchange: Box<Exchange>) -> wasmtime::Result<()> {
         let Self { linked, store, handle, .. } = self;
         let handle = match handle {
             Some(handle) => *handle,
-            None => *handle.insert(linked.start(store).await?),
+            None => *handle.insert(Box::pin(linked.start(store)).await?),
         };
         let scheme = match exchange.request.peer.scheme {
             "https" => Scheme::Https,
             _ => Scheme::Http,
         };
-        let outparam = ResponseOutparam { outbox: exchange.outbox, peer: Arc::clone(&exchange.request.peer) };
-        let request = store.data_mut().http().new_incoming_request(scheme, exchange.request.into_http())?;
+        let Exchange { request, outbox, .. } = *exchange;
+        let outparam = ResponseOutparam { outbox, peer: Arc::clone(&request.peer) };
+        let request = store.data_mut().http().new_incoming_request(scheme, request.into_http())?;
         let outparam = store.data_mut().table.push(outparam)?;
         handle.call_async(store, (request, outparam)).await
     }

@@ -1,6 +1,7 @@
 //! wasi:http 0.3: components that export the async function `handler.handle(request)`.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 
 use wasmtime::Store;
@@ -58,7 +59,7 @@ pub(in super::super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
+    pub(super) fn new(linked: &Arc<Linked>, common: &Arc<Common>) -> Self {
         Self { linked: Arc::clone(linked), store: linked.store(common), handle: None }
     }
 
@@ -67,7 +68,7 @@ impl Instance {
         if let Some(handle) = self.handle {
             return Ok(handle);
         }
-        Ok(*self.handle.insert(self.linked.start(&mut self.store).await?))
+        Ok(*self.handle.insert(Box::pin(self.linked.start(&mut self.store)).await?))
     }
 
     fn core(&mut self) -> &mut Core {
@@ -82,12 +83,14 @@ impl Instance {
         let handle = self.start().await?;
         let outbox = Arc::clone(&exchange.outbox);
         let (store, pulse) = (&mut self.store, Arc::clone(&exchange.pulse));
-        let work = store.run_concurrent(async |accessor| {
+        // Each in its place: by value they would be moved, and they are large.
+        let work = pin!(store.run_concurrent(async |accessor| {
             answer(accessor, handle, exchange, None).await?;
             // What the guest still does after its response belongs to this request.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
-        });
-        paced(&pulse, &outbox, settled(&pulse, work)).await?
+        }));
+        let work = pin!(settled(&pulse, work));
+        paced(&pulse, &outbox, work).await?
     }
 }

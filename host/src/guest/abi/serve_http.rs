@@ -25,6 +25,7 @@ use crate::limit::Limit;
 mod head;
 mod instance;
 mod next;
+mod restore;
 
 pub(in super::super) use instance::{Instance, Linked};
 
@@ -61,7 +62,7 @@ fn code(answer: Answer) -> i32 {
 
 fn exchange(state: &mut ModuleState) -> Result<&mut Exchange> {
     // Functions called from a start function or `_initialize` see the request as well: it is the instance's only one.
-    state.core.exchange.as_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
+    state.core.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("there is no request"))
 }
 
 fn request_head(mut caller: Caller<'_, ModuleState>, ptr: u32, len: u32) -> Result<i32> {

@@ -8,8 +8,9 @@ use rlimit::Resource;
 use rustix::process::{Signal, getppid, nice, set_parent_process_death_signal};
 use wasmtime::Engine;
 
-use super::precompile;
+use super::{frame, precompile};
 use crate::guest::engine::compiler;
+use crate::guest::snapshot;
 
 /// The subcommand of this program that ends up in [`run`].
 const COMMAND: &str = "compile";
@@ -25,6 +26,9 @@ const NICENESS: i32 = 10;
 /// What a compiling process has to know, beside the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub struct Task {
+    /// Start the module and take its snapshot, instead of compiling it
+    #[arg(long)]
+    pub snapshot: bool,
     /// For the engine that has concurrency inside instances
     #[arg(long)]
     pub concurrent: bool,
@@ -43,8 +47,8 @@ impl Task {
     /// The arguments that make this program [`run`] it.
     pub(super) fn args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec![COMMAND.into()];
-        if self.concurrent {
-            args.push("--concurrent".into());
+        for (name, is_set) in [("--snapshot", self.snapshot), ("--concurrent", self.concurrent)] {
+            args.extend(is_set.then(|| name.into()));
         }
         let numbers = [
             ("--stack-bytes-max", self.stack_bytes_max),
@@ -58,17 +62,23 @@ impl Task {
     }
 }
 
-/// Compiles what comes on standard input, a whole binary module or component, to standard output.
+/// Compiles what comes on standard input, a whole binary module or component, to standard output; or starts it, as the
+/// frame says that comes instead.
 ///
 /// To be the only thing this process does: its limits are set for good.
 #[must_use]
 pub fn run(task: &Task) -> ExitCode {
     let outcome = confine(task).map_err(wasmtime::Error::from).and_then(|()| {
-        let mut wasm = Vec::new();
-        std::io::stdin().read_to_end(&mut wasm)?;
-        let engine = Engine::new(&compiler(task.stack_bytes_max, task.concurrent))?;
-        let code = precompile(&engine, &wasm)?;
-        Ok(std::io::stdout().write_all(&code)?)
+        let mut input = Vec::new();
+        std::io::stdin().read_to_end(&mut input)?;
+        let output = if task.snapshot {
+            let (start, wasm) = frame::start(&input)?;
+            frame::of_started(&snapshot::take(wasm, &start, task.stack_bytes_max)?)
+        } else {
+            let engine = Engine::new(&compiler(task.stack_bytes_max, task.concurrent))?;
+            precompile(&engine, &input)?
+        };
+        Ok(std::io::stdout().write_all(&output)?)
     });
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     if is_out_of_memory(&error) {

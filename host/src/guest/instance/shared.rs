@@ -22,7 +22,7 @@ impl Guest {
     /// Waits for what becomes of the request in an instance with others.
     pub(super) async fn run_shared(
         self: Arc<Self>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         deadline: Instant,
         mut at_work: AtWork,
         settings: (Reuse, Concurrency),
@@ -34,7 +34,7 @@ impl Guest {
 
     async fn run_seated(
         &self,
-        mut exchange: Exchange,
+        mut exchange: Box<Exchange>,
         deadline: Instant,
         (reuse, concurrency): (Reuse, Concurrency),
     ) -> Result<(), Error> {
@@ -52,7 +52,7 @@ impl Guest {
             });
             match outcome.await {
                 Ok(Outcome::Done(result)) => return result,
-                Ok(Outcome::Untouched(returned)) => exchange = *returned,
+                Ok(Outcome::Untouched(returned)) => exchange = returned,
                 Err(_) => return Err(Error::new(Kind::Internal, "the task of its instance has failed")),
             }
         }
@@ -87,7 +87,8 @@ impl Guest {
         let Abi::P3(linked) = &self.abi else { return };
         let seats = self.crowd.found(reuse, concurrency, job);
         let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _places: places };
-        let (linked, common, pulse) = (Arc::clone(linked), self.common.clone(), Arc::<Pulse>::default());
+        let (linked, common) = (Arc::clone(linked), Arc::clone(&self.common));
+        let pulse = Arc::<Pulse>::default();
         let its_pulse = Arc::clone(&pulse);
         let work = Box::pin(async move {
             let place = place;

@@ -2,7 +2,6 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::super::field_limits::FieldLimits;
 use super::{Broken, Inner, Outbox, SendError};
 use crate::hop_by_hop::HOP_BY_HOP;
 use crate::limit::Limit;
@@ -24,20 +23,15 @@ pub(super) fn is_trailer(name: &HeaderName) -> bool {
 }
 
 impl Outbox {
-    /// The same outbox, for header and trailer sections within these limits.
-    pub(in super::super) fn with_fields(self, fields: FieldLimits) -> Self {
-        self.lock().fields = fields;
-        self
-    }
-
     /// The request has hit a limit, which its guest may yet make something of.
     pub(in super::super) fn note_limit(&self, limit: Limit) {
         self.lock().limit_hit = Some(limit);
     }
 
-    /// Which limit that was, if any.
-    pub(in super::super) fn limit_hit(&self) -> Option<Limit> {
-        self.lock().limit_hit
+    /// Why the response cannot be completed, if it cannot, and the limit that the request has hit, if it has.
+    pub(in super::super) fn trouble(&self) -> (Option<Broken>, Option<Limit>) {
+        let inner = self.lock();
+        (inner.broken, inner.limit_hit)
     }
 }
 
@@ -54,6 +48,14 @@ impl Inner {
 
 /// Takes out what belongs to the connection and not to the guest, and reads the declared length.
 pub(super) fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
+    // Mostly there is none of them, which is quicker to see than to make so.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        normalise_connection(headers);
+    }
+    declared_length(headers)
+}
+
+fn normalise_connection(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP.iter().filter(|name| **name != header::CONNECTION) {
         headers.remove(name);
     }
@@ -70,12 +72,12 @@ pub(super) fn normalise(headers: &mut HeaderMap) -> Result<Option<u64>, SendErro
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
-    declared_length(headers)
 }
 
 fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
-    let mut declared = None;
+    let (mut declared, mut is_plain) = (None, true);
     for value in headers.get_all(header::CONTENT_LENGTH) {
+        is_plain = declared.is_none() && (value.len() == 1 || !value.as_bytes().starts_with(b"0"));
         let digits = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
         let length: u64 = digits.and_then(|text| text.parse().ok()).ok_or(SendError::Invalid)?;
         if declared.is_some_and(|other| other != length) {
@@ -83,7 +85,7 @@ fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, SendError> {
         }
         declared = Some(length);
     }
-    if let Some(length) = declared {
+    if let Some(length) = declared.filter(|_| !is_plain) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(declared)

@@ -248,7 +248,12 @@ impl Inner {
 mod tests {
     use http::Method;
 
+    use super::super::super::field_limits::FieldLimits;
     use super::*;
+
+    fn outbox() -> Outbox {
+        Outbox::new(&Method::GET, u64::MAX, FieldLimits::none())
+    }
 
     fn is_released(outbox: &Outbox) -> bool {
         outbox.take_released_head().is_some()
@@ -256,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_held_response_leaves_when_its_guest_waits() {
-        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        let outbox = outbox();
         outbox.hold();
         outbox.stopped(false);
         outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_held_response_leaves_when_its_guest_computes_for_long() {
-        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        let outbox = outbox();
         outbox.hold();
         (0..100).for_each(|_| outbox.stopped(true));
         outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
@@ -281,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_elsewhere_is_seen_when_it_stops_or_is_done() {
-        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        let outbox = outbox();
         outbox.go_elsewhere();
         outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
         outbox.push(b"first").unwrap();
@@ -300,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_it_had_said_when_it_stopped_is_not_hidden_again() {
-        let outbox = Outbox::new(&Method::GET, u64::MAX);
+        let outbox = outbox();
         outbox.go_elsewhere();
         outbox.open(StatusCode::OK, HeaderMap::new()).unwrap();
         outbox.push(b"first").unwrap();

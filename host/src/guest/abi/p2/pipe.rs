@@ -28,6 +28,16 @@ enum Flow {
     Attached(Arc<Outbox>),
 }
 
+impl Flow {
+    /// How much may be written.
+    fn room(&self) -> StreamResult<usize> {
+        match self {
+            Self::Early { buffer, .. } => Ok(buffer.room()),
+            Self::Attached(outbox) => outbox.room().map_err(failure),
+        }
+    }
+}
+
 enum End {
     Finished(Option<HeaderMap>),
     Abandoned,
@@ -107,9 +117,9 @@ impl Pipe {
 /// `output-stream` of an `outgoing-body`.
 pub(super) struct PipeStream(pub(super) Arc<Pipe>);
 
-#[async_trait]
-impl Pollable for PipeStream {
-    async fn ready(&mut self) {
+impl PipeStream {
+    /// Waits for room, or for a reason not to wait.
+    async fn wait(&self) {
         std::future::poll_fn(|cx| match &*self.0.lock() {
             Flow::Early { buffer, .. } if buffer.room() > 0 => std::task::Poll::Ready(()),
             // Only the guest can change that, and then it polls anew.
@@ -118,15 +128,35 @@ impl Pollable for PipeStream {
         })
         .await;
     }
+
+    /// Waits for room, and says how much there is.
+    async fn room(&self) -> StreamResult<usize> {
+        loop {
+            self.wait().await;
+            match self.0.lock().room()? {
+                0 => {}
+                room => return Ok(room),
+            }
+        }
+    }
 }
 
+#[async_trait]
+impl Pollable for PipeStream {
+    async fn ready(&mut self) {
+        self.wait().await;
+    }
+}
+
+#[async_trait]
 impl OutputStream for PipeStream {
     /// Traps a guest that writes more than `check-write` allows, as the interface says: nothing else bounds what waits.
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        if bytes.len() > self.check_write()? {
+        let mut flow = self.0.lock();
+        if bytes.len() > flow.room()? {
             return Err(StreamError::trap("cannot write more than `check-write` allows"));
         }
-        match &mut *self.0.lock() {
+        match &mut *flow {
             Flow::Early { buffer, .. } => {
                 buffer.add(&bytes);
                 Ok(())
@@ -141,9 +171,21 @@ impl OutputStream for PipeStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        match &*self.0.lock() {
-            Flow::Early { buffer, .. } => Ok(buffer.room()),
-            Flow::Attached(outbox) => outbox.room().map_err(failure),
+        self.0.lock().room()
+    }
+
+    /// What the interface says it is, as it is by default; but there each step is allocated.
+    async fn blocking_write_and_flush(&mut self, mut bytes: Bytes) -> StreamResult<()> {
+        loop {
+            let room = self.room().await?;
+            self.write(bytes.split_to(bytes.len().min(room)))?;
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        match self.room().await {
+            Ok(_) | Err(StreamError::Closed) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }

@@ -24,11 +24,11 @@ use crate::limit::Limit;
 pub(super) async fn answer(
     accessor: &Accessor<ComponentState>,
     handle: Handle,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     origin: Option<Origin>,
 ) -> Result<(), Stop> {
-    let outbox = exchange.outbox;
-    let (parts, body) = exchange.request.into_http().into_parts();
+    let Exchange { request, outbox, .. } = *exchange;
+    let (parts, body) = request.into_http().into_parts();
     let uri = parts.uri.into_parts();
     let is_told_apart = origin.is_some();
     let (call, processed) = accessor.with(|mut store| {

@@ -55,7 +55,7 @@ fn begin(
     let origin = origin(&mut store)?;
     let state = store.data_mut();
     let mut request = state.table.delete(request)?;
-    let (Some(next), Some(origin)) = (state.core.next.clone(), origin) else {
+    let (Some(next), Some(origin)) = (state.core.common.next.clone(), origin) else {
         return Ok(Err(internal(
             "it is not known whose request this is: call `handle` from the task that handles it",
         )));

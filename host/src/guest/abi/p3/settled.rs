@@ -5,7 +5,7 @@
 //! in two pieces. So wakes that come while the store is polled are answered by polling it again at once.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
@@ -58,8 +58,7 @@ impl Wake for Signal {
 }
 
 /// Runs `work`; it is pending only when nothing can go on without something from outside, or when it is others' turn.
-pub(super) async fn settled<F: Future>(pulse: &Pulse, work: F) -> F::Output {
-    let mut work = pin!(work);
+pub(super) async fn settled<F: Future>(pulse: &Pulse, mut work: Pin<&mut F>) -> F::Output {
     let signal = Arc::new(Signal::default());
     let waker = Waker::from(Arc::clone(&signal));
     poll_fn(|cx| {
@@ -85,6 +84,7 @@ pub(super) async fn settled<F: Future>(pulse: &Pulse, work: F) -> F::Output {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicU32;
 
     use super::*;
@@ -99,7 +99,7 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         });
-        let pulse = Pulse::default();
+        let (pulse, work) = (Pulse::default(), pin!(work));
         let mut settled = pin!(settled(&pulse, work));
         let mut outer = 1;
         while settled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
@@ -126,13 +126,11 @@ mod tests {
         }
         let inner = Mutex::new(None);
         let pulse = Pulse::default();
-        let mut settled = pin!(settled(
-            &pulse,
-            poll_fn(|cx| {
-                *inner.lock().unwrap() = Some(cx.waker().clone());
-                Poll::<()>::Pending
-            })
-        ));
+        let work = pin!(poll_fn(|cx| {
+            *inner.lock().unwrap() = Some(cx.waker().clone());
+            Poll::<()>::Pending
+        }));
+        let mut settled = pin!(settled(&pulse, work));
         let count = Arc::new(Count(AtomicU32::new(0)));
         let waker = Waker::from(Arc::clone(&count));
         assert!(settled.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

@@ -26,14 +26,14 @@ use crate::limit::Limit;
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
 pub(in super::super::super) async fn serve(
     linked: Arc<Linked>,
-    common: Common,
+    common: Arc<Common>,
     seats: Arc<Seats>,
     pulse: Arc<Pulse>,
 ) {
     let mut instance = Instance::new(&linked, &common);
-    instance.core().pulse = Arc::clone(&pulse);
+    instance.core().pulse = Some(Arc::clone(&pulse));
     let ended = drive(&mut instance, &seats, &pulse).await;
-    let handler = &*common.handler;
+    let handler = &**common.share.name();
     match ended {
         Ok(()) => drop(seats.end(|_| Kind::Internal.into())),
         Err(Ended::Overdue) => {
@@ -99,13 +99,11 @@ async fn drive(instance: &mut Instance, seats: &Arc<Seats>, pulse: &Pulse) -> Re
     let is_turn = AtomicBool::new(true);
     let mut run =
         pin!(store.run_concurrent(async |accessor| take_in(accessor, handle, seats, &is_turn).await));
-    let mut work = pin!(settled(
-        pulse,
-        poll_fn(|cx| {
-            is_turn.store(true, Ordering::Relaxed);
-            run.as_mut().poll(cx)
-        })
-    ));
+    let turns = pin!(poll_fn(|cx| {
+        is_turn.store(true, Ordering::Relaxed);
+        run.as_mut().poll(cx)
+    }));
+    let mut work = pin!(settled(pulse, turns));
     let mut clock = pin!(sleep_until(Instant::now()));
     poll_fn(|cx| {
         seats.set_running();
@@ -148,8 +146,8 @@ async fn take_in(
         {
             let origin = accessor.with(|mut store| {
                 let core = &mut store.data_mut().core;
-                core.log.refill();
-                core.next.is_some().then(|| Origin::of(&exchange.request))
+                core.log.begin(None);
+                core.origin_of(&exchange)
             });
             let request = Request { handle, number, exchange, origin, seats: Arc::clone(seats) };
             if let Err(error) = accessor.spawn(request) {
@@ -172,7 +170,7 @@ async fn take_in(
 struct Request {
     handle: Handle,
     number: u64,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     origin: Option<Origin>,
     seats: Arc<Seats>,
 }

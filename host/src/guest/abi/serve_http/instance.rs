@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store};
+use wasmtime::{Engine, ExternType, InstancePre, Module, ModuleExport, Store, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
 use super::super::super::artifact::LoadError;
@@ -10,6 +10,7 @@ use super::super::super::engine::GuestEngine;
 use super::super::super::limits::Limits;
 use super::super::super::state::{Common, ModuleState, new_store};
 use super::super::Stop;
+use super::restore::{Baseline, Restorer};
 
 /// A module, linked.
 pub(in super::super::super) struct Linked {
@@ -18,13 +19,17 @@ pub(in super::super::super) struct Linked {
     memory: ModuleExport,
     serve_http: ModuleExport,
     initialize: Option<ModuleExport>,
+    /// None where instances are not to be put back, or cannot be.
+    restorer: Option<Restorer>,
 }
 
 impl Linked {
+    /// `restores`: whether instances are to be put back into the state that they were made in.
     pub(in super::super) fn new(
         engine: &GuestEngine,
         module: &Module,
         limits: &Limits,
+        restores: bool,
     ) -> Result<Self, LoadError> {
         let pre = engine.modules().instantiate_pre(module);
         let pre = pre.map_err(|error| LoadError::one(format!("{error:#}")))?;
@@ -42,7 +47,12 @@ impl Linked {
         check_signature(module, wasmux_abi::INITIALIZE)?;
         check_memory(module, limits.memory_bytes_max)?;
         let initialize = export(wasmux_abi::INITIALIZE);
-        Ok(Self { engine: engine.plain().engine.clone(), pre, memory, serve_http, initialize })
+        let restorer = if restores { Restorer::new(module) } else { None };
+        Ok(Self { engine: engine.plain().engine.clone(), pre, memory, serve_http, initialize, restorer })
+    }
+
+    pub(in super::super) fn restores(&self) -> bool {
+        self.restorer.is_some()
     }
 }
 
@@ -50,13 +60,22 @@ impl Linked {
 pub(in super::super::super) struct Instance {
     linked: Arc<Linked>,
     pub(in super::super) store: Store<ModuleState>,
-    live: Option<wasmtime::Instance>,
+    live: Option<Live>,
     /// The guest has ended itself.
     has_exited: bool,
 }
 
+/// What is looked up once.
+struct Live {
+    serve_http: TypedFunc<(), ()>,
+    initialize: Option<TypedFunc<(), ()>>,
+    /// The guest has been initialised and not been put back since.
+    is_initialized: bool,
+    baseline: Option<Baseline>,
+}
+
 impl Instance {
-    pub(in super::super) fn new(linked: &Arc<Linked>, common: &Common) -> Self {
+    pub(in super::super) fn new(linked: &Arc<Linked>, common: &Arc<Common>) -> Self {
         let store = new_store(&linked.engine, ModuleState::new(common));
         Self { linked: Arc::clone(linked), store, live: None, has_exited: false }
     }
@@ -76,34 +95,57 @@ impl Instance {
         !self.has_exited
     }
 
+    /// Puts the instance back into the state that it was made in, as if nothing had run yet; says whether that could be done.
+    /// If not, it is of no further use.
+    pub(in super::super) fn restore(&mut self) -> bool {
+        let Self { linked, store, live, .. } = self;
+        let Some(live) = live else { return false };
+        let (Some(restorer), Some(baseline)) = (&linked.restorer, &live.baseline) else { return false };
+        store.data_mut().renew();
+        live.is_initialized = false;
+        restorer.put_back(baseline, store)
+    }
+
     async fn call(&mut self) -> wasmtime::Result<()> {
         let Self { linked, store, live, .. } = self;
-        let instance = match live {
-            Some(instance) => *instance,
-            None => {
-                let instance = linked.pre.instantiate_async(&mut *store).await?;
-                let memory = instance.get_module_export(&mut *store, &linked.memory);
-                store.data_mut().memory = memory.and_then(wasmtime::Extern::into_memory);
-                if let Some(initialize) = &linked.initialize {
-                    call_export(&instance, store, initialize).await?;
-                }
-                *live.insert(instance)
-            }
+        let live = match live {
+            Some(live) => live,
+            None => live.insert(Live::new(linked, store).await?),
         };
-        call_export(&instance, store, &linked.serve_http).await
+        if !live.is_initialized {
+            if let Some(initialize) = &live.initialize {
+                initialize.call_async(&mut *store, ()).await?;
+            }
+            live.is_initialized = true;
+        }
+        live.serve_http.call_async(&mut *store, ()).await
     }
 }
 
-async fn call_export(
+impl Live {
+    async fn new(linked: &Linked, store: &mut Store<ModuleState>) -> wasmtime::Result<Self> {
+        let instance = linked.pre.instantiate_async(&mut *store).await?;
+        let memory = instance.get_module_export(&mut *store, &linked.memory);
+        store.data_mut().memory = memory.and_then(wasmtime::Extern::into_memory);
+        let baseline =
+            linked.restorer.as_ref().and_then(|restorer| restorer.remember(&instance, &mut *store));
+        let serve_http = function(&instance, store, &linked.serve_http)?;
+        let initialize = linked.initialize.as_ref();
+        let initialize = initialize.map(|export| function(&instance, store, export)).transpose()?;
+        Ok(Self { serve_http, initialize, is_initialized: false, baseline })
+    }
+}
+
+fn function(
     instance: &wasmtime::Instance,
     store: &mut Store<ModuleState>,
     export: &ModuleExport,
-) -> wasmtime::Result<()> {
+) -> wasmtime::Result<TypedFunc<(), ()>> {
     let export = instance.get_module_export(&mut *store, export);
     let Some(function) = export.and_then(wasmtime::Extern::into_func) else {
         wasmtime::bail!("an export checked at load is not a function");
     };
-    function.typed::<(), ()>(&*store)?.call_async(&mut *store, ()).await
+    function.typed(&*store)
 }
 
 fn missing_export(name: &str, what: &str) -> LoadError {

@@ -38,7 +38,7 @@ async fn next_send(mut caller: Guest<'_>, parts: [(u32, u32); 3]) -> Result<i32>
     let [method, target, block] = parts.map(|(ptr, len)| Region::new("next_send", ptr, len));
     let (method, target, block) = (method.within(data)?, target.within(data)?, block.within(data)?);
     let fields = if block.is_empty() { Ok(None) } else { parse_fields("next_send", block)?.map(Some) };
-    let Some(next) = state.core.next.clone() else { return Ok(Errno::State.code()) };
+    let Some(next) = state.core.common.next.clone() else { return Ok(Errno::State.code()) };
     let exchange = exchange(state)?;
     let incoming = fields.and_then(|fields| request(exchange, method, target, fields));
     match incoming {
