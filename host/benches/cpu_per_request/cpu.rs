@@ -35,9 +35,9 @@ pub(crate) fn run(rows: &[Row], options: &Options) {
 
 fn measure(row: &Row, length: Duration) -> Sample {
     let server = Running::start(row);
-    run_load(server.address, &row.request, WARM_UP);
+    run_load(server.address, row, WARM_UP);
     let (before, started) = (cpu_time(server.id()), Instant::now());
-    let requests = run_load(server.address, &row.request, length);
+    let requests = run_load(server.address, row, length);
     let (cpu, elapsed) = (cpu_time(server.id()) - before, started.elapsed());
     Sample {
         cpu_us: cpu.as_secs_f64() * 1e6 / requests as f64,

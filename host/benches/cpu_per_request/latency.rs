@@ -10,9 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::Options;
-use crate::load::{CONNECTIONS, WARM_UP, connect, run_load};
+use crate::load::{WARM_UP, connect, run_load};
 use crate::reply::Reply;
-use crate::rows::Row;
+use crate::rows::{CONNECTIONS, Row};
 use crate::server::Running;
 use crate::spread::{Spread, times_native};
 
@@ -62,10 +62,10 @@ pub(crate) fn run(mut rows: Vec<Row>, options: &Options) {
 
 fn measure(row: &Row, length: Duration) -> Sample {
     let server = Running::start(row);
-    run_load(server.address, &row.request, WARM_UP);
-    let reached = run_load(server.address, &row.request, length) as f64 / length.as_secs_f64();
+    run_load(server.address, row, WARM_UP);
+    let reached = run_load(server.address, row, length) as f64 / length.as_secs_f64();
     let rate = reached * LOAD;
-    let mut outcome = open_loop(server.address, &row.request, rate, length);
+    let mut outcome = open_loop(server.address, row, rate, length);
     Sample {
         rate,
         p50_us: percentile(&mut outcome.latencies, 0.5),
@@ -95,13 +95,13 @@ struct Conn {
 
 /// Sends `rate` requests a second at random times, as many independent clients would. Never sleeps: the core has nothing
 /// else to do, and a timer would be too coarse.
-fn open_loop(address: SocketAddr, request: &[u8], rate: f64, length: Duration) -> Outcome {
+fn open_loop(address: SocketAddr, row: &Row, rate: f64, length: Duration) -> Outcome {
     let open = |_| {
         let stream = connect(address);
         stream.set_nonblocking(true).expect("a socket");
         Conn { stream, reply: Reply::new(), due: Duration::ZERO }
     };
-    let mut free: VecDeque<Conn> = (0..CONNECTIONS).map(open).collect();
+    let mut free: VecDeque<Conn> = (0..row.connections).map(open).collect();
     let mut in_flight = VecDeque::new();
     let mut outcome = Outcome::default();
     let (start, mut due) = (Instant::now(), Duration::ZERO);
@@ -112,7 +112,7 @@ fn open_loop(address: SocketAddr, request: &[u8], rate: f64, length: Duration) -
             && due < length
             && let Some(mut conn) = free.pop_front()
         {
-            conn.stream.write_all(request).expect("a request is sent");
+            conn.stream.write_all(&row.request).expect("a request is sent");
             conn.due = due;
             in_flight.push_back(conn);
             outcome.late.push(now - due);

@@ -6,9 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::reply::Reply;
-
-/// Keep-alive connections, each with one request at a time.
-pub(crate) const CONNECTIONS: usize = 64;
+use crate::rows::Row;
 
 /// Long enough for every pool to be warm.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
@@ -45,15 +43,16 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// Closed loop: sends requests on all connections, one in flight on each, and counts the answers.
-pub(crate) fn run_load(address: SocketAddr, request: &[u8], length: Duration) -> u64 {
-    let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| connect(address)).collect();
+pub(crate) fn run_load(address: SocketAddr, row: &Row, length: Duration) -> u64 {
+    let request = row.request.as_slice();
+    let mut connections: Vec<_> = (0..row.connections).map(|_| connect(address)).collect();
     let deadline = Instant::now() + length;
     let mut reply = Reply::new();
     let mut answered = 0;
     for stream in &mut connections {
         stream.write_all(request).expect("a request is sent");
     }
-    // Round and round: while one answer is read, the server works on the other 63.
+    // Round and round: while one answer is read, the server works on the others.
     while Instant::now() < deadline {
         for stream in &mut connections {
             while !reply.read(stream).expect("an answer comes") {}

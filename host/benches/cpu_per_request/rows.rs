@@ -25,11 +25,18 @@ const CONCURRENT: &str = "isolation = \"concurrent\"\nmax_requests = 128\nmax_co
 /// The body that `echo` gets, in bytes.
 const ECHO_BYTES: usize = 64 << 10;
 
+/// Keep-alive connections, each with one request at a time.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// The same where a request takes milliseconds: more would wait so long that wasmux turns some away.
+const FEW_CONNECTIONS: usize = 4;
+
 /// A line of the table.
 pub(crate) struct Row {
     pub(crate) name: String,
     /// As it is sent.
     pub(crate) request: Vec<u8>,
+    pub(crate) connections: usize,
     pub(crate) yardstick: Yardstick,
     pub(crate) server: Server,
 }
@@ -47,7 +54,13 @@ pub(crate) enum Server {
 
 impl Row {
     fn new(name: &str, request: &[u8], yardstick: Yardstick, server: Server) -> Self {
-        Self { name: name.to_owned(), request: request.to_owned(), yardstick, server }
+        Self {
+            name: name.to_owned(),
+            request: request.to_owned(),
+            connections: CONNECTIONS,
+            yardstick,
+            server,
+        }
     }
 
     /// One that is compared with a short text.
@@ -143,9 +156,10 @@ fn wasmux(guests: &Guests) -> Vec<Row> {
 fn go(folder: &Path) -> Vec<Row> {
     let (wasm, path) = (folder.join("go.wasm"), "/hello?name=World");
     let started = "snapshot = { freeze = [\"random\"] }\n";
+    let fresh = Row::hello("wasmux, guest in Go, fresh", path, handler(&wasm, "", "/hello"));
     vec![
         Row::hello("Go's net/http", "/hello/World", Server::Program(folder.join("go-native"))),
-        Row::hello("wasmux, guest in Go, fresh", path, handler(&wasm, "", "/hello")),
+        Row { connections: FEW_CONNECTIONS, ..fresh },
         Row::hello("wasmux, guest in Go, snapshot, fresh", path, handler(&wasm, started, "/hello")),
         Row::hello("wasmux, guest in Go, reused 128 times", path, handler(&wasm, REUSED, "/hello")),
     ]
