@@ -28,8 +28,9 @@ const ECHO_BYTES: usize = 64 << 10;
 /// Keep-alive connections, each with one request at a time.
 pub(crate) const CONNECTIONS: usize = 64;
 
-/// The same where a request takes milliseconds: more would wait so long that wasmux turns some away.
-const FEW_CONNECTIONS: usize = 4;
+/// The same where a request computes for milliseconds: wasmux begins two of these at a time on one core, and turns some of those
+/// away that wait.
+const FEW_CONNECTIONS: usize = 2;
 
 /// A line of the table.
 pub(crate) struct Row {
