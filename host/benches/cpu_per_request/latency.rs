@@ -19,7 +19,10 @@ use crate::spread::{Spread, times_native};
 /// Of what a closed loop gets through.
 const LOAD: f64 = 0.7;
 
-/// What is given up.
+/// How much of the latency may be the load generator's.
+const LATE: f64 = 0.25;
+
+/// Requests that take longer than the run and this are given up, and it with them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One measurement.
@@ -50,13 +53,20 @@ pub(crate) fn run(mut rows: Vec<Row>, options: &Options) {
         "| server | requests/s | p50 µs | p99 µs (min–max) | × native's p99 (min–max) | sent late, p99 µs |"
     );
     println!("|---|---|---|---|---|---|");
+    let mut is_disturbed = false;
     for (index, (row, of_row)) in rows.iter().zip(&samples).enumerate() {
         let median = |value: fn(&Sample) -> f64| Spread::of(of_row.iter().map(value)).median;
         let p99 = Spread::of(of_row.iter().map(|sample| sample.p99_us));
         let ratio = times_native(&rows, &samples, index, |sample| sample.p99_us);
         let (rate, p50, late) =
             (median(|sample| sample.rate), median(|sample| sample.p50_us), median(|sample| sample.late_us));
+        is_disturbed |= late > p99.median * LATE;
         println!("| {} | {rate:.0} | {p50:.0} | {p99:.0} | {ratio} | {late:.0} |", row.name);
+    }
+    if is_disturbed {
+        println!(
+            "\nRequests were sent late: something else took the load's core, and these figures say nothing."
+        );
     }
 }
 
