@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use serde::Serialize;
 use tracing_appender::non_blocking::NonBlocking;
@@ -88,20 +89,15 @@ struct Line<'a> {
 }
 
 impl Record {
-    pub(crate) fn new<B>(
-        log: AccessLog,
-        request: &Request<B>,
-        peer: &Arc<Peer>,
-        id: &RequestId,
-    ) -> Box<Self> {
+    pub(crate) fn new(log: AccessLog, request: &Parts, peer: &Arc<Peer>, id: &RequestId) -> Box<Self> {
         Box::new(Self {
             log,
             started: Instant::now(),
             peer: Arc::clone(peer),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: request.method.clone(),
+            uri: request.uri.clone(),
             target: raw_target(request),
-            version: request.version(),
+            version: request.version,
             status: None,
             bytes: 0,
             declared: None,
@@ -185,8 +181,8 @@ impl Record {
 }
 
 /// The target as it came, where that is not what the URI says.
-fn raw_target<B>(request: &Request<B>) -> Option<String> {
-    request.extensions().get::<RawTarget>().map(|raw| String::from_utf8_lossy(&raw.0).into_owned())
+fn raw_target(request: &Parts) -> Option<String> {
+    request.extensions.get::<RawTarget>().map(|raw| String::from_utf8_lossy(&raw.0).into_owned())
 }
 
 impl Drop for Record {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method, Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, Response};
 use http_body::Body as _;
 use wasmux_mux::{Found, Target};
 
@@ -44,8 +45,8 @@ impl Dispatcher {
     }
 
     /// Takes note of a request before anything waits: it is on record also if its client leaves before it is looked at.
-    pub(crate) fn begin<B>(&self, peer: &Arc<Peer>, request: &Request<B>) -> Begun {
-        let id = self.ids.assign(request.headers());
+    pub(crate) fn begin(&self, peer: &Arc<Peer>, request: &Parts) -> Begun {
+        let id = self.ids.assign(&request.headers);
         let record = self.access_log.as_ref().map(|log| Record::new(log.clone(), request, peer, &id));
         Begun { id, record, busy: peer.activity.begin() }
     }
@@ -55,14 +56,15 @@ impl Dispatcher {
         &self,
         server: &str,
         peer: &Arc<Peer>,
-        request: Request<NetworkBody>,
+        parts: Box<Parts>,
+        body: NetworkBody,
         begun: Begun,
     ) -> Response<Recorded> {
         let Begun { id, mut record, busy } = begun;
-        let is_head = *request.method() == Method::HEAD;
+        let is_head = parts.method == Method::HEAD;
         // To its last byte, a request is served by the deployment that it began with.
         let deployment = self.deployment.load_full();
-        let (mut response, route) = answer(&deployment, server, peer, request, &id).await;
+        let (mut response, route) = answer(&deployment, server, peer, (parts, body), &id).await;
         if is_head {
             leave_out_content(&mut response);
         }
@@ -79,10 +81,9 @@ async fn answer<'d>(
     deployment: &'d Deployment,
     server: &str,
     peer: &Arc<Peer>,
-    request: Request<NetworkBody>,
+    (parts, body): (Box<Parts>, NetworkBody),
     id: &RequestId,
 ) -> (Response<Body>, Option<&'d Route>) {
-    let (parts, body) = request.into_parts();
     // HTTP/1 has refused such heads before they came here; h2 does not count.
     if parts.headers.len() > HEADERS_MAX {
         return (rescue::too_many_fields(id), None);
@@ -116,7 +117,7 @@ async fn answer<'d>(
             let authority = authority.to_owned();
             let body = RequestBody::network(body);
             let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-            let incoming = Incoming { parts, authority, body, route: info, values, id, peer };
+            let incoming = Incoming { parts: *parts, authority, body, route: info, values, id, peer };
             Arc::clone(guest).serve(incoming).await
         }
     };
@@ -139,7 +140,7 @@ fn leave_out_content(response: &mut Response<Body>) {
 }
 
 /// The request target as the mux takes it; `None` when it is malformed (Go: net/url.ParseRequestURI).
-fn target(parts: &http::request::Parts) -> Option<Target<'_>> {
+fn target(parts: &Parts) -> Option<Target<'_>> {
     if let Some(raw) = parts.extensions.get::<RawTarget>() {
         return Target::parse(parts.method.as_str(), std::str::from_utf8(&raw.0).ok()?).ok();
     }

@@ -93,9 +93,11 @@ fn hex_digit(byte: u8) -> Option<u8> {
 ///
 /// Go: `net/http.stripHostPort`.
 pub fn strip_port(host: &str) -> &str {
-    let Some((name, _)) = host.rsplit_once(':') else {
+    // As bytes, as for most hosts this is all there is to do.
+    let Some(colon) = host.bytes().rposition(|byte| byte == b':') else {
         return host;
     };
+    let name = &host[..colon];
     let name = match name.strip_prefix('[') {
         Some(bracketed) => bracketed.strip_suffix(']').filter(|name| !name.contains(']')),
         None if name.contains([':', ']']) => None,

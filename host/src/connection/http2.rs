@@ -66,10 +66,12 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
         let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
         service_fn(move |request: Request<Incoming>| {
             let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
-            let request = request.map(|body| NetworkBody::new(body.map_err(classify)));
-            let begun = server.dispatcher.begin(&peer, &request);
+            let (parts, body) = request.into_parts();
+            let (parts, body) = (Box::new(parts), NetworkBody::new(body.map_err(classify)));
+            let begun = server.dispatcher.begin(&peer, &parts);
             async move {
-                Ok::<_, Infallible>(server.dispatcher.call(&server.config.name, &peer, request, begun).await)
+                let Connections { dispatcher, config, .. } = &*server;
+                Ok::<_, Infallible>(dispatcher.call(&config.name, &peer, parts, body, begun).await)
             }
         })
     };

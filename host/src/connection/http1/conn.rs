@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, Version};
+use http::{Method, Response, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
@@ -167,26 +167,30 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
                 NetworkBody::new(upload)
             }
         };
-        let request = Request::from_parts(parts, body.clone());
-        let begun = server.dispatcher.begin(peer, &request);
-        let drain = self.guard.begun();
-        let answered = pin!(async {
-            let response = server.dispatcher.call(&server.config.name, peer, request, begun).await;
-            let settled = settle(Answer::of(&response, &facts), &body, facts, drain.get()).await;
-            (response, settled)
-        });
-        let (response, settled) = self.wait_for(answered).await?;
+        let begun = server.dispatcher.begin(peer, &parts);
+        let (drain, mut answer) = (self.guard.begun(), None);
+        {
+            let answered = pin!(async {
+                let request = body.clone();
+                let response = server.dispatcher.call(&server.config.name, peer, parts, request, begun).await;
+                let settled = settle(Answer::of(&response, &facts), &body, facts, drain.get()).await;
+                // Not the result of the future, which would move it several times.
+                answer = Some((response, settled));
+            });
+            self.wait_for(answered).await?;
+        }
+        let Some((response, settled)) = answer else { return Ok(false) };
         self.send(response, settled).await?;
         self.awaited = Awaited::Nothing;
         Ok(!settled.closes && self.skip_rest().await)
     }
 
     /// Runs the handler until it has a response.
-    async fn wait_for<F: Future>(&mut self, mut answered: Pin<&mut F>) -> io::Result<F::Output> {
+    async fn wait_for(&mut self, mut answered: Pin<&mut impl Future<Output = ()>>) -> io::Result<()> {
         poll_fn(|cx| {
             loop {
-                if let Poll::Ready(answer) = answered.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(answer));
+                if answered.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
                 }
                 ready!(self.poll_between(cx))?;
             }

@@ -34,7 +34,7 @@ pub(super) enum Framing {
 #[derive(Debug)]
 pub(super) struct Head {
     /// The request without its body. A target that a URI cannot hold is there as a `RawTarget` too.
-    pub(super) parts: request::Parts,
+    pub(super) parts: Box<request::Parts>,
     pub(super) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
@@ -76,7 +76,9 @@ pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
         // HTTP/1.0 caches know no Cache-Control (Go: net/http.fixPragmaCacheControl).
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    let (mut parts, ()) = Request::new(()).into_parts();
+    let (parts, ()) = Request::new(()).into_parts();
+    // In one place, it is a pointer for the many hands that it goes through.
+    let mut parts = Box::new(parts);
     parts.version = if line.is_11 { Version::HTTP_11 } else { Version::HTTP_10 };
     parts.headers = fields;
     if is_plain(line.target) && !is_connect {
