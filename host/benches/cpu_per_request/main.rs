@@ -76,9 +76,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if options.instructions && !instructions::can_be_counted() {
-        eprintln!(
-            "--instructions needs valgrind and callgrind_control, which cannot be run; install valgrind"
-        );
+        eprintln!("--instructions needs valgrind and python3, one of which cannot be run; install both");
         return ExitCode::FAILURE;
     }
     println!("{}", machine::describe());
