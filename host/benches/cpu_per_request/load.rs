@@ -1,12 +1,18 @@
 //! Clients on one core, and the CPU time of the server on the other.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Keep-alive connections, each with one request at a time.
-const CONNECTIONS: usize = 64;
+use crate::reply::Reply;
+use crate::rows::Row;
+
+/// Long enough for every pool to be warm.
+pub(crate) const WARM_UP: Duration = Duration::from_millis(300);
+
+/// No answer takes as long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Moves a running process, with all its threads, to a core.
 pub(crate) fn pin(pid: u32, core: usize) {
@@ -28,43 +34,40 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(|task| run_time(task.ok()?)).sum())
 }
 
-/// Sends requests on all connections, one in flight on each, and counts the answers.
-pub(crate) fn run_load(address: SocketAddr, path: &str, length: Duration) -> u64 {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let connect = |_| {
-        let stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        stream
-    };
-    let mut connections: Vec<_> = (0..CONNECTIONS).map(connect).collect();
+/// A connection that is kept.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server accepts");
+    stream.set_nodelay(true).expect("TCP_NODELAY");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// Closed loop: sends requests on all connections, one in flight on each, and counts the answers.
+pub(crate) fn run_load(address: SocketAddr, row: &Row, length: Duration) -> u64 {
+    let request = row.request.as_slice();
+    let mut connections: Vec<_> = (0..row.connections).map(|_| connect(address)).collect();
     let deadline = Instant::now() + length;
-    let mut buffer = [0; 4096];
+    let mut reply = Reply::new();
     let mut answered = 0;
     for stream in &mut connections {
-        stream.write_all(request.as_bytes()).expect("a request is sent");
+        stream.write_all(request).expect("a request is sent");
     }
-    // Round and round: while one answer is read, the server works on the other 63.
+    // Round and round: while one answer is read, the server works on the others.
     while Instant::now() < deadline {
         for stream in &mut connections {
-            let mut read = 0;
-            while !is_complete(&buffer[..read]) {
-                let count = stream.read(&mut buffer[read..]).expect("an answer comes");
-                assert!(count > 0, "the server closed a connection");
-                read += count;
-            }
-            assert!(buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&buffer[..read]));
+            while !reply.read(stream).expect("an answer comes") {}
             answered += 1;
-            stream.write_all(request.as_bytes()).expect("a request is sent");
+            stream.write_all(request).expect("a request is sent");
         }
     }
     answered
 }
 
-/// Every row answers with a text that ends in a line feed behind the blank line.
-fn is_complete(answer: &[u8]) -> bool {
-    answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .is_some_and(|at| answer.len() > at + 4 && answer.ends_with(b"\n"))
+/// So many requests on one connection, one after the other.
+pub(crate) fn run_requests(stream: &mut TcpStream, request: &[u8], count: u32) {
+    let mut reply = Reply::new();
+    for _ in 0..count {
+        stream.write_all(request).expect("a request is sent");
+        while !reply.read(stream).expect("an answer comes") {}
+    }
 }

@@ -1,9 +1,11 @@
-//! What is measured: servers, each with how it is set up and started. All of them send the same bytes.
+//! What is measured: servers with the requests that they get, and what each is compared with.
 
-use std::io::{BufRead as _, BufReader, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+
+use crate::Options;
+use crate::guests::{Guests, root};
+use crate::installed;
+use crate::native::Yardstick;
 
 /// How `wasmtime serve` can be told to do what is fastest on this workload: pool memories, keep their pages, and reset only
 /// those that were written to (PAGEMAP_SCAN, Linux 6.7). Without the scan, keeping pages is slower than not keeping them.
@@ -17,10 +19,26 @@ const TUNED: [&str; 5] = [
 const REUSE_128: &str = "--max-instance-reuse-count=128";
 const FRESH: &str = "--max-instance-reuse-count=1";
 
+const REUSED: &str = "isolation = \"reuse\"\nmax_requests = 128\n";
+const CONCURRENT: &str = "isolation = \"concurrent\"\nmax_requests = 128\nmax_concurrent = 16\n";
+
+/// The body that `echo` gets, in bytes.
+const ECHO_BYTES: usize = 64 << 10;
+
+/// Keep-alive connections, each with one request at a time.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// The same where a request computes for milliseconds: wasmux begins two of these at a time on one core, and turns some of those
+/// away that wait.
+const FEW_CONNECTIONS: usize = 2;
+
 /// A line of the table.
 pub(crate) struct Row {
     pub(crate) name: String,
-    pub(crate) path: &'static str,
+    /// As it is sent.
+    pub(crate) request: Vec<u8>,
+    pub(crate) connections: usize,
+    pub(crate) yardstick: Yardstick,
     pub(crate) server: Server,
 }
 
@@ -31,65 +49,126 @@ pub(crate) enum Server {
     Wasmux(String),
     /// The program, and what follows `serve`.
     Wasmtime(PathBuf, Vec<String>),
+    /// A program that serves without being told what.
+    Program(PathBuf),
 }
 
-/// Built for the guest profile.
-pub(crate) struct Guests {
-    /// A core module on our SDK.
-    hello: PathBuf,
-    /// Components on the raw bindings: wasi:http 0.2, 0.3.
-    p2: PathBuf,
-    p3: PathBuf,
-}
+impl Row {
+    fn new(name: &str, request: &[u8], yardstick: Yardstick, server: Server) -> Self {
+        Self {
+            name: name.to_owned(),
+            request: request.to_owned(),
+            connections: CONNECTIONS,
+            yardstick,
+            server,
+        }
+    }
 
-impl Guests {
-    pub(crate) fn build() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let built =
-            wasmux::builder::build(&[root.join("examples/hello")]).pop().expect("one crate, one result");
-        let hello = built.1.expect("examples/hello builds");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(&root).args(["build", "--quiet", "--profile=guest", "--target=wasm32-wasip2"]);
-        cargo.args(["--package=hello_p2", "--package=hello_p3", "--message-format=json"]);
-        let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
-        assert!(output.status.success(), "the components build (rustup target add wasm32-wasip2)");
-        let component = |name: &str| {
-            let messages = output.stdout.split(|byte| *byte == b'\n');
-            let mut messages =
-                messages.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
-            let artifact = messages.find(|message| message["target"]["name"] == name).expect("it is built");
-            PathBuf::from(artifact["filenames"][0].as_str().expect("its file is named"))
-        };
-        Self { hello, p2: component("hello_p2"), p3: component("hello_p3") }
+    /// One that is compared with a short text.
+    fn hello(name: &str, path: &str, server: Server) -> Self {
+        Self::new(name, &get(path), Yardstick::Hello, server)
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        matches!(self.server, Server::Native)
     }
 }
 
-/// Every row; native hyper, which the others are compared with, is the first.
-pub(crate) fn all(guests: &Guests, wasmtime: Option<&Path>) -> Vec<Row> {
-    let row = |name: &str, path, server| Row { name: name.to_owned(), path, server };
-    let respond = "[routes]\n\"/healthz\" = { respond = \"Hello, World!\\n\" }\n";
-    let mut rows = vec![
-        row("native hyper", "/hello/x", Server::Native),
-        row("wasmux, respond", "/healthz", Server::Wasmux(respond.to_owned())),
+/// Every row that can be measured here and is asked for. Each comes behind the native one that it is compared with.
+pub(crate) fn all(guests: &Guests, options: &Options) -> Vec<Row> {
+    let mut rows = wasmux(guests);
+    match installed::go() {
+        Some(folder) => rows.extend(go(&folder)),
+        None => eprintln!("without rows in Go: `tests/peers/guests/build go` builds what they need"),
+    }
+    match options.wasmtime.clone().or_else(installed::wasmtime) {
+        Some(program) => rows.extend(wasmtime(&program, guests)),
+        None => {
+            eprintln!("without `wasmtime serve`: there is no wasmtime on the path; name one with --wasmtime")
+        }
+    }
+    if let Some(only) = &options.only {
+        rows.retain(|row| row.name.contains(only));
+    }
+    let natives = [
+        ("native hyper", &get("/hello/x"), Yardstick::Hello),
+        ("native hyper, file of tower-http", &get("/lib.rs"), Yardstick::Files),
+        ("native hyper, echo 64 KiB", &echo(), Yardstick::Echo),
     ];
-    let reused = "isolation = \"reuse\"\nmax_requests = 128\n";
-    let concurrent = "isolation = \"concurrent\"\nmax_requests = 128\nmax_concurrent = 16\n";
+    let mut all = Vec::new();
+    for (name, request, yardstick) in natives {
+        let (compared, others) = rows.into_iter().partition::<Vec<_>, _>(|row| row.yardstick == yardstick);
+        if yardstick == Yardstick::Hello || !compared.is_empty() {
+            all.push(Row::new(name, request, yardstick, Server::Native));
+        }
+        all.extend(compared);
+        rows = others;
+    }
+    all
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into()
+}
+
+fn echo() -> Vec<u8> {
+    let head = format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {ECHO_BYTES}\r\n\r\n");
+    [head.as_bytes(), &[b'x'; ECHO_BYTES]].concat()
+}
+
+/// One handler on one route.
+fn handler(wasm: &Path, keys: &str, pattern: &str) -> Server {
+    let wasm = wasm.display().to_string();
+    Server::Wasmux(format!("[handlers.one]\nwasm = {wasm:?}\n{keys}[routes]\n{pattern:?} = \"one\"\n"))
+}
+
+fn wasmux(guests: &Guests) -> Vec<Row> {
+    let respond = "[routes]\n\"/healthz\" = { respond = \"Hello, World!\\n\" }\n";
+    let mut rows = vec![Row::hello("wasmux, respond", "/healthz", Server::Wasmux(respond.to_owned()))];
     for (name, wasm, keys) in [
         ("wasmux, serve_http, fresh", &guests.hello, ""),
-        ("wasmux, serve_http, reused 128 times", &guests.hello, reused),
+        ("wasmux, serve_http, reused 128 times", &guests.hello, REUSED),
         ("wasmux, 0.2, fresh", &guests.p2, ""),
-        ("wasmux, 0.2, reused 128 times", &guests.p2, reused),
+        ("wasmux, 0.2, reused 128 times", &guests.p2, REUSED),
         ("wasmux, 0.3, fresh", &guests.p3, ""),
-        ("wasmux, 0.3, reused 128 times", &guests.p3, reused),
-        ("wasmux, 0.3, 16 at once, reused 128 times", &guests.p3, concurrent),
+        ("wasmux, 0.3, reused 128 times", &guests.p3, REUSED),
+        ("wasmux, 0.3, 16 at once, reused 128 times", &guests.p3, CONCURRENT),
     ] {
-        let wasm = wasm.display().to_string();
-        let text = format!(
-            "[handlers.hello]\nwasm = {wasm:?}\n{keys}[routes]\n\"GET /hello/{{name}}\" = \"hello\"\n"
-        );
-        rows.push(row(name, "/hello/World", Server::Wasmux(text)));
+        rows.push(Row::hello(name, "/hello/World", handler(wasm, keys, "GET /hello/{name}")));
     }
-    let Some(wasmtime) = wasmtime else { return rows };
+    for (name, keys) in
+        [("wasmux, users (JSON), fresh", ""), ("wasmux, users (JSON), reused 128 times", REUSED)]
+    {
+        rows.push(Row::hello(name, "/users/1", handler(&guests.users, keys, "/users/")));
+    }
+    let started = handler(&guests.tables, "snapshot = true\n", "/is_prime/{what}");
+    rows.push(Row::hello("wasmux, table of 2 MB, snapshot, fresh", "/is_prime/1999993", started));
+    let folder = root().join("examples/hello/src").display().to_string();
+    let files = Server::Wasmux(format!("[routes]\n\"/\" = {{ files = {folder:?} }}\n"));
+    rows.push(Row::new("wasmux, files", &get("/lib.rs"), Yardstick::Files, files));
+    for (name, keys) in
+        [("wasmux, echo 64 KiB, fresh", ""), ("wasmux, echo 64 KiB, reused 128 times", REUSED)]
+    {
+        rows.push(Row::new(name, &echo(), Yardstick::Echo, handler(&guests.echo, keys, "/echo")));
+    }
+    rows
+}
+
+fn go(folder: &Path) -> Vec<Row> {
+    let wasm = folder.join("go.wasm");
+    let guest = |name: &str, keys| Row::hello(name, "/hello?name=World", handler(&wasm, keys, "/hello"));
+    // These two start instances while others wait.
+    let slow = |name: &str, keys| Row { connections: FEW_CONNECTIONS, ..guest(name, keys) };
+    vec![
+        Row::hello("Go's net/http", "/hello/World", Server::Program(folder.join("go-native"))),
+        slow("wasmux, guest in Go, fresh", ""),
+        slow("wasmux, guest in Go, reused 128 times", REUSED),
+        guest("wasmux, guest in Go, snapshot, fresh", "snapshot = { freeze = [\"random\"] }\n"),
+    ]
+}
+
+fn wasmtime(program: &Path, guests: &Guests) -> Vec<Row> {
+    let mut rows = Vec::new();
     for (name, wasm, options) in [
         ("wasmtime serve, 0.2, fresh (defaults)", &guests.p2, vec![]),
         ("wasmtime serve, 0.2, fresh, tuned", &guests.p2, TUNED.to_vec()),
@@ -101,50 +180,8 @@ pub(crate) fn all(guests: &Guests, wasmtime: Option<&Path>) -> Vec<Row> {
         ("wasmtime serve, 0.3, 16 at once, reused 128 times, tuned", &guests.p3, TUNED.to_vec()),
     ] {
         let options = options.into_iter().map(str::to_owned).chain([wasm.display().to_string()]);
-        rows.push(row(name, "/hello/World", Server::Wasmtime(wasmtime.to_owned(), options.collect())));
+        let server = Server::Wasmtime(program.to_owned(), options.collect());
+        rows.push(Row::hello(name, "/hello/World", server));
     }
     rows
-}
-
-impl Row {
-    /// Starts the server on core 0, where all of its threads stay, and waits until it listens.
-    pub(crate) fn start(&self, folder: &Path) -> (Child, SocketAddr) {
-        // From the beginning, so that a server that counts cores finds one.
-        let mut command = Command::new("taskset");
-        command.args(["-c", "0"]).stdout(Stdio::piped());
-        match &self.server {
-            Server::Native => {
-                command.arg(std::env::current_exe().expect("our own path")).arg("--native");
-            }
-            Server::Wasmux(handlers) => {
-                let server = "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\naccess_log = \"off\"\n";
-                std::fs::write(folder.join("routes.toml"), format!("{server}{handlers}"))
-                    .expect("routes.toml is written");
-                command
-                    .arg(env!("CARGO_BIN_EXE_wasmux"))
-                    .arg("serve")
-                    .current_dir(folder)
-                    .env("WASMUX_LOG", "warn");
-            }
-            Server::Wasmtime(program, options) => {
-                command.arg(program).args(["serve", "--addr=127.0.0.1:0", "-Scli"]).args(options);
-                // That is where it says where it listens.
-                command.stderr(Stdio::piped());
-            }
-        }
-        let mut server = command.spawn().expect("taskset (util-linux) starts the server");
-        let address = match server.stderr.as_mut() {
-            Some(stderr) => listening_address(stderr),
-            None => listening_address(server.stdout.as_mut().expect("standard output is piped")),
-        };
-        (server, address)
-    }
-}
-
-/// The first line that a server prints ends in its address.
-fn listening_address(output: impl Read) -> SocketAddr {
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).expect("the server says where it listens");
-    let address = line.trim().trim_end_matches('/').rsplit_once('/');
-    address.and_then(|(_, address)| address.parse().ok()).unwrap_or_else(|| panic!("no address in {line:?}"))
 }
