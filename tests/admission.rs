@@ -73,14 +73,14 @@ fn metrics(server: &Server) -> Response {
     conn.response()
 }
 
-fn metric(server: &Server, series: &str) -> u64 {
+pub(crate) fn metric(server: &Server, series: &str) -> u64 {
     let text = metrics(server).text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
 }
 
 /// Waits until a number is what it must become.
-fn wait_for(server: &Server, series: &str, value: u64) {
+pub(crate) fn wait_for(server: &Server, series: &str, value: u64) {
     let until = Instant::now() + DEADLINE;
     while metric(server, series) != value {
         assert!(Instant::now() < until, "{series} is not {value} but {}", metric(server, series));

@@ -10,7 +10,8 @@ const ROUTES: &str =
 
 fn entries(server: &Server) -> Vec<PathBuf> {
     let folder = std::fs::read_dir(server.site.path("cache/here")).unwrap();
-    folder.map(|entry| entry.unwrap().path()).collect()
+    let files = folder.map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
 }
 
 /// Serves the same folder again.
@@ -23,7 +24,6 @@ fn code_is_compiled_once() {
     let first = Site::new(ROUTES).guest("read").serve();
     let compiled = entries(&first);
     assert_eq!(compiled.len(), 1, "{compiled:?}");
-    assert!(compiled[0].extension().is_some_and(|extension| extension == "cwasm"), "{compiled:?}");
     let folder = std::fs::metadata(first.site.path("cache/here")).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700, "only the owner may write code");
     let inode = std::fs::metadata(&compiled[0]).unwrap().ino();

@@ -23,6 +23,7 @@ mod limits; // isolation, time, memory, instances; traps and output in the log
 mod next; // a handler in front of another one
 mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
+mod resident; // whose code is in memory: loaded when needed, once; evicted; made again when the cache has lost it
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod slow; // bodies that come or go too slowly
 mod snapshot; // guests that are started when they are loaded: what stays, what is refused

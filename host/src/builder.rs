@@ -92,8 +92,10 @@ fn build_for<'a>(
 ) -> Vec<(PathBuf, Built)> {
     let mut results = Vec::new();
     let mut workspaces = BTreeMap::<PathBuf, Vec<Package>>::new();
+    // cargo takes a while to say what it knows, of all members of a workspace at once.
+    let mut known = Vec::new();
     for (folder, routes) in crates {
-        match Package::find(folder, routes) {
+        match Package::find(folder, routes, &mut known) {
             Ok(package) => workspaces.entry(package.workspace.clone()).or_default().push(package),
             Err(error) => results.push((folder.to_owned(), Err(error))),
         }
@@ -119,7 +121,8 @@ struct Package {
 }
 
 impl Package {
-    fn find(folder: &Path, routes: &str) -> Result<Self, BuildError> {
+    /// Looks for it in the metadata of `known`, and asks cargo if it is not there.
+    fn find(folder: &Path, routes: &str, known: &mut Vec<Value>) -> Result<Self, BuildError> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
             let message = format!(
@@ -128,21 +131,19 @@ impl Package {
             );
             return Err(BuildError::Cargo(message));
         }
-        let metadata = cargo_metadata(&manifest)?;
-        let workspace = metadata["workspace_root"].as_str().unwrap_or_default().into();
-        let canonical = |path: &str| Path::new(path).canonicalize().ok();
-        let wanted = manifest.canonicalize().ok();
-        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let package = packages.iter().find(|package| {
-            let found = package["manifest_path"].as_str().and_then(canonical);
-            found.is_some() && found == wanted
-        });
-        let name = package.and_then(|package| package["name"].as_str());
-        let name =
-            name.ok_or_else(|| BuildError::Cargo(format!("{} holds no package", manifest.display())))?;
-        let manifest = wanted.unwrap_or(manifest);
-        let (name, routes) = (name.to_owned(), routes.to_owned());
-        Ok(Self { folder: folder.to_owned(), manifest, name, workspace, routes })
+        let wanted = manifest.canonicalize().unwrap_or_else(|_| manifest.clone());
+        let in_known = known.iter().find_map(|metadata| package_in(metadata, &wanted));
+        let (name, workspace) = match in_known {
+            Some(found) => found,
+            None => {
+                let metadata = cargo_metadata(&manifest)?;
+                let found = package_in(&metadata, &wanted);
+                known.push(metadata);
+                found.ok_or_else(|| BuildError::Cargo(format!("{} holds no package", manifest.display())))?
+            }
+        };
+        let routes = routes.to_owned();
+        Ok(Self { folder: folder.to_owned(), manifest: wanted, name, workspace, routes })
     }
 
     /// The variable in which `#[handler]` looks for its routes.
@@ -150,6 +151,17 @@ impl Package {
         let name = self.name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         format!("WASMUX_ROUTES_{}", name.to_ascii_uppercase())
     }
+}
+
+/// The name of the package with this manifest and its workspace, if cargo's metadata has it.
+fn package_in(metadata: &Value, manifest: &Path) -> Option<(String, PathBuf)> {
+    let packages = metadata["packages"].as_array()?;
+    let package = packages.iter().find(|package| {
+        let path = package["manifest_path"].as_str().map(Path::new);
+        path.and_then(|path| path.canonicalize().ok()).is_some_and(|path| path == manifest)
+    })?;
+    let workspace = metadata["workspace_root"].as_str().unwrap_or_default();
+    Some((package["name"].as_str()?.to_owned(), workspace.into()))
 }
 
 fn cargo_metadata(manifest: &Path) -> Result<Value, BuildError> {

@@ -10,7 +10,7 @@ use crate::builder;
 use crate::chain::Link;
 use crate::config::{Config, HandlerConfig, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig};
 use crate::guest::cache::CodeCache;
-use crate::guest::{Artifact, Guest, GuestEngine, GuestSettings, Next, RouteInfo};
+use crate::guest::{Guest, GuestEngine, GuestSettings, Next, RouteInfo};
 use crate::handler::{Files, Fixed, Handler};
 
 /// Routes and handlers in force. A request keeps the one it began with to its last byte.
@@ -81,12 +81,7 @@ fn load_guests(config: &Config, engine: &GuestEngine, problems: &Problems) -> Ve
         }
         let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
         let settings = GuestSettings { next, ..handler.settings.clone() };
-        let artifact = match settings.snapshot {
-            None => Artifact::load(engine, file, &cache),
-            Some(snapshot) => Artifact::load_started(engine, file, &cache, &settings.start(snapshot)),
-        };
-        let guest = artifact.and_then(|artifact| Guest::new(engine, &artifact, settings));
-        match guest {
+        match Guest::deploy(engine, file, &cache, settings) {
             Ok(guest) => Some(Arc::new(guest)),
             Err(error) => {
                 let name = &handler.settings.name;

@@ -55,6 +55,17 @@ impl Metrics {
         for (engine, _, max) in &places {
             page.sample(&[("engine", engine)], max);
         }
+        let (resident, loads, evictions) = self.guests.resident_handlers();
+        page.family(
+            "wasmux_resident_handlers",
+            "gauge",
+            "Handlers whose code is in memory and can leave it.",
+        );
+        page.sample(&[], resident);
+        page.family("wasmux_code_loads_total", "counter", "Times that the code of a handler was loaded.");
+        page.sample(&[], loads);
+        page.family("wasmux_code_evictions_total", "counter", "Times that it had to leave memory.");
+        page.sample(&[], evictions);
         page.family("wasmux_guest_memory_bytes", "gauge", "Memory of all instances.");
         page.sample(&[], self.guests.memory_bytes());
         page.text

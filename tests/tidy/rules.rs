@@ -165,8 +165,8 @@ pub(super) const ABIS: [&str; 3] = ["serve_http", "p2", "p3"];
 
 /// Modules of `guest` that know the contracts, the instances and the queues in front of them. Others know none of these:
 /// they are what those are made of.
-pub(super) const ABOVE_GUESTS: [&str; 7] =
-    ["abi", "call", "engine", "instance", "isolation", "seats", "trial"];
+pub(super) const ABOVE_GUESTS: [&str; 9] =
+    ["abi", "call", "engine", "instance", "isolation", "origin", "resident", "seats", "trial"];
 
 /// Files of `connection/http1`, and which of their siblings each may know: what reads never knows what writes, and they meet
 /// in `conn`.

@@ -40,6 +40,9 @@ pub struct ProcessConfig {
     pub max_connections_per_peer: Option<usize>,
     /// Guest instances at work at one time; beyond it requests wait for their handler's `queue_timeout`, then get 503.
     pub instances: u32,
+    /// Handlers whose code is in memory: beyond it the ones that were not used for longest leave it, and find it in the cache
+    /// again.
+    pub resident_handlers: u32,
     /// Memory of all of them together, in bytes; `None`: three quarters of what the machine or the control group has.
     pub guest_memory_bytes_max: Option<u64>,
     /// Native stack that a guest's calls may use, in bytes.
@@ -65,6 +68,7 @@ impl Default for ProcessConfig {
             max_connections: 10_000,
             max_connections_per_peer: None,
             instances: 1_000,
+            resident_handlers: 1_000,
             guest_memory_bytes_max: None,
             stack_bytes_max: 512 << 10,
             compile_timeout: Duration::from_secs(300),
@@ -85,6 +89,7 @@ impl ProcessConfig {
             memory_bytes_max: self.guest_memory_bytes_max.unwrap_or_else(default_guest_memory),
             stack_bytes_max: self.stack_bytes_max,
             compile,
+            resident_handlers: self.resident_handlers,
         }
     }
 
@@ -123,6 +128,9 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
         instances: table
             .integer("instances", 1..=20_000)
             .map_or(defaults.instances, |instances| instances as u32),
+        resident_handlers: table
+            .integer("resident_handlers", 1..=10_000)
+            .map_or(defaults.resident_handlers, |handlers| handlers as u32),
         guest_memory_bytes_max: table.size("guest_memory", 1 << 20..=u64::MAX),
         stack_bytes_max: table.size("stack", 64 << 10..=16 << 20).unwrap_or(defaults.stack_bytes_max),
         compile_timeout: table.duration("compile_timeout").unwrap_or(defaults.compile_timeout),

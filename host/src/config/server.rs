@@ -147,7 +147,7 @@ fn named_server<'t>(
 }
 
 /// Keys of `[server]` that no other server has.
-const PROCESS_KEYS: [&str; 9] = [
+const PROCESS_KEYS: [&str; 10] = [
     "threads",
     "access_log",
     "shutdown_timeout",
@@ -155,6 +155,7 @@ const PROCESS_KEYS: [&str; 9] = [
     "max_connections",
     "max_connections_per_peer",
     "instances",
+    "resident_handlers",
     "cache",
     "admin",
 ];

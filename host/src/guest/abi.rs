@@ -77,11 +77,11 @@ impl Abi {
         })
     }
 
-    /// Whether an instance can be put back into the state that it was made in.
-    pub(super) fn restores(&self) -> bool {
-        match self {
-            Self::ServeHttp(linked) => linked.restores(),
-            Self::P2(_) | Self::P3(_) => false,
+    /// Whether instances of this code can be put back into the state that they were made in.
+    pub(super) fn can_restore(artifact: &Artifact) -> bool {
+        match &artifact.code {
+            Code::Module(module) => serve_http::can_restore(module),
+            Code::P2(_) | Code::P3(_) => false,
         }
     }
 

@@ -174,6 +174,22 @@ impl Admission {
         timeout_at(until, found).await.map_err(|_| limit.into())
     }
 
+    /// Waits for its handler's code, which `found` has loaded. Meanwhile the request has no part in its handler's computing.
+    ///
+    /// # Errors
+    /// [`Limit::Queue`] at once; at `deadline` [`Limit::Timeout`]; and when there is no code.
+    pub(super) async fn code<T>(
+        &self,
+        pulse: &Pulse,
+        deadline: Instant,
+        found: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.share.queue.begin_without_instance(self.queue)?;
+        let _waits = WithoutInstance(&self.share);
+        pulse.has_started();
+        timeout_at(deadline, found).await.map_err(|_| Limit::Timeout)?
+    }
+
     /// A guest starts that has waited for its instance.
     pub(super) fn start_anew(&self, pulse: &Pulse) {
         if pulse.starts_anew() {

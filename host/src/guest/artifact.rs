@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wasmtime::component::Component;
@@ -25,6 +25,8 @@ const TEXT_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct Artifact {
     pub(super) code: Code,
+    /// The file of the cache that has it, if one has.
+    pub(super) file: Option<PathBuf>,
 }
 
 /// Which contract the code keeps.
@@ -93,36 +95,29 @@ impl Artifact {
         if is_precompiled(path)? {
             return Self::load_compiled(engine, path);
         }
-        let bytes = read(path)?;
-        let wasm = binary(&bytes)?;
-        Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
+        Self::of(engine, &read(path)?, cache, None)
     }
 
-    /// As [`Self::load`], of a module that has started.
+    /// Loads the bytes of a `.wasm` or `.wat` file; with `start`, as a module that has started.
     ///
     /// # Errors
     /// With a sentence for everything that is in the way of running it, or of starting it for its snapshot.
-    pub fn load_started(
+    pub(super) fn of(
         engine: &GuestEngine,
-        path: &Path,
+        bytes: &[u8],
         cache: &CodeCache,
-        start: &Start,
+        start: Option<&Start>,
     ) -> Result<Self, LoadError> {
-        let wasm = Self::snapshot(engine, path, cache, start)?;
-        Self::make(engine, &wasm, &checked(engine, &wasm)?, cache)
+        let wasm = match start {
+            None => binary(bytes)?,
+            Some(start) => Self::started(engine, bytes, cache, start)?.into(),
+        };
+        let inspection = checked(engine, &wasm)?;
+        let (compiled, file, lane) = Self::compile(engine, &wasm, &inspection, cache)?;
+        Ok(Self { file, ..Self::new(compiled, &lane, Some(&inspection))? })
     }
 
-    fn make(
-        engine: &GuestEngine,
-        wasm: &[u8],
-        inspection: &Inspection,
-        cache: &CodeCache,
-    ) -> Result<Self, LoadError> {
-        let (compiled, lane) = Self::compile(engine, wasm, inspection, cache)?;
-        Self::new(compiled, &lane, Some(inspection))
-    }
-
-    fn load_compiled(engine: &GuestEngine, path: &Path) -> Result<Self, LoadError> {
+    pub(super) fn load_compiled(engine: &GuestEngine, path: &Path) -> Result<Self, LoadError> {
         let unfit = |error: wasmtime::Error| {
             LoadError::one(format!(
                 "the compiled code cannot be loaded ({error:#}); compile it again on this machine"
@@ -145,18 +140,14 @@ impl Artifact {
         wasm: &[u8],
         inspection: &Inspection,
         cache: &CodeCache,
-    ) -> Result<(Compiled, Arc<Lane>), LoadError> {
+    ) -> Result<(Compiled, Option<PathBuf>, Arc<Lane>), LoadError> {
         let lane = if inspection.needs_concurrency() {
-            engine.concurrent().map_err(|error| {
-                LoadError::one(format!(
-                    "the engine for wasi:http 0.3 cannot be set up ({error:#}); lower `instances`"
-                ))
-            })?
+            engine.lane_of_concurrent()?
         } else {
             Arc::clone(engine.plain())
         };
-        let compiled = cache.compile(&lane.engine, lane.compiler, wasm).map_err(LoadError::one)?;
-        Ok((compiled, lane))
+        let (compiled, file) = cache.compile(&lane.engine, lane.compiler, wasm).map_err(LoadError::one)?;
+        Ok((compiled, file, lane))
     }
 
     pub(super) fn new(
@@ -175,7 +166,7 @@ impl Artifact {
                 }
             }
         };
-        Ok(Self { code })
+        Ok(Self { code, file: None })
     }
 
     /// What it imports to call the handler behind it, if anything.
@@ -189,18 +180,6 @@ impl Artifact {
                 let ty = code.component.component_type();
                 let mut names = ty.imports(&code.lane.engine).map(|(name, _)| name.to_owned());
                 names.find(|name| Standard::P3.is_exported_as(name))
-            }
-        }
-    }
-
-    /// The engine it runs on, and the places of its pool that one instance takes.
-    pub(super) fn place(&self, engine: &GuestEngine) -> (Arc<Lane>, u32) {
-        match &self.code {
-            Code::Module(_) => (Arc::clone(engine.plain()), 1),
-            Code::P2(code) | Code::P3(code) => {
-                let memories =
-                    code.component.resources_required().map_or(1, |required| required.num_memories);
-                (Arc::clone(&code.lane), memories.max(1))
             }
         }
     }

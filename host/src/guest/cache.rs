@@ -1,4 +1,4 @@
-//! Compiled code and snapshots on disk, found again by what they were made from.
+//! Compiled code, snapshots and verdicts on disk, found again by what they were made from.
 //!
 //! Invariant: a file appears under its name complete or not at all (written aside, synced, renamed), so a crash or a full disk
 //! costs a compilation, never a broken start. Whoever can write to the folder can run code as this program:
@@ -9,13 +9,16 @@ use std::hash::{Hash as _, Hasher};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
 
 use super::compile::Compiler;
+use super::engine::GuestEngine;
 use super::restorable;
 use super::snapshot::Start;
+use super::verdict::Verdict;
 
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +72,45 @@ impl CodeCache {
         Ok(taken)
     }
 
-    /// Compiles a checked binary module, or loads what an earlier run compiled from the same bytes with the same engine.
+    /// The folder, if it is there and nobody else can write to it.
+    fn trusted(&self) -> Option<&Path> {
+        self.folder.as_deref().filter(|folder| is_private(folder))
+    }
+
+    /// What an earlier run has found of a file, and the file that has its code, if that is there.
+    pub(super) fn recall(&self, key: &str) -> Option<(Verdict, PathBuf)> {
+        let folder = self.trusted()?;
+        let record = fs::read(folder.join(format!("{key}.verdict"))).ok()?;
+        let Record { code, code_bytes, verdict } = serde_json::from_slice(&record).ok()?;
+        let code = folder.join(code);
+        let is_there = fs::metadata(&code).is_ok_and(|found| found.len() == code_bytes);
+        is_there.then_some((verdict, code))
+    }
+
+    /// Keeps what was found of a file for later runs, which look into it again if that fails.
+    pub(super) fn note(&self, key: &str, verdict: &Verdict, code: &Path) {
+        let (Some(folder), Some(name)) = (self.trusted(), code.file_name()) else { return };
+        let kept = fs::metadata(code).and_then(|found| {
+            let code = name.to_string_lossy().into_owned();
+            let record = Record { code, code_bytes: found.len(), verdict: verdict.clone() };
+            store(folder, &folder.join(format!("{key}.verdict")), &serde_json::to_vec(&record)?)
+        });
+        if let Err(error) = kept {
+            tracing::debug!(folder = %folder.display(), "a verdict could not be cached: {error}");
+        }
+    }
+
+    /// Loads code that [`Self::compile`] has put into the cache.
+    ///
+    /// # Errors
+    /// When it is not there, damaged, or others could have changed it.
+    pub(super) fn load_kept(&self, engine: &Engine, code: &Path) -> wasmtime::Result<Compiled> {
+        wasmtime::ensure!(self.trusted().is_some(), "its folder is gone, or others can write to it");
+        load(engine, code)
+    }
+
+    /// Compiles a checked binary module, or loads what an earlier run compiled from the same bytes with the same engine. The
+    /// second value is the file that has the code now, if it is kept.
     ///
     /// # Errors
     /// A sentence when there is no code, or none that the engine can hold. Trouble with the cache itself is logged and
@@ -79,17 +120,18 @@ impl CodeCache {
         engine: &Engine,
         compiler: Compiler,
         wasm: &[u8],
-    ) -> Result<Compiled, String> {
+    ) -> Result<(Compiled, Option<PathBuf>), String> {
+        let unkept = |code: Vec<u8>| load_made(engine, &code).map(|compiled| (compiled, None));
         let compile = || compiler.compile(engine, &restorable::prepare(wasm)?);
-        let Some(folder) = &self.folder else { return load_made(engine, &compile()?) };
+        let Some(folder) = &self.folder else { return unkept(compile()?) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
             tracing::warn!(folder = %folder.display(), "others can write to the code cache, so it is not used; chmod go-w it");
-            return load_made(engine, &compile()?);
+            return unkept(compile()?);
         }
         if path.exists() {
             match load(engine, &path) {
-                Ok(compiled) => return Ok(compiled),
+                Ok(compiled) => return Ok((compiled, Some(path))),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), "cached code is unusable, compiling again: {error:#}")
                 }
@@ -98,14 +140,25 @@ impl CodeCache {
         let code = compile()?;
         if let Err(error) = store(folder, &path, &code) {
             tracing::warn!(folder = %folder.display(), "compiled code could not be cached: {error}");
-            return load_made(engine, &code);
+            return unkept(code);
         }
-        load(engine, &path).map_err(|error| {
-            // Code that exceeds what the pool can hold is found out here, and is not worth keeping.
-            let _ = fs::remove_file(&path);
-            unfit(&error)
-        })
+        match load(engine, &path) {
+            Ok(compiled) => Ok((compiled, Some(path))),
+            Err(error) => {
+                // Code that exceeds what the pool can hold is found out here, and is not worth keeping.
+                let _ = fs::remove_file(&path);
+                Err(unfit(&error))
+            }
+        }
     }
+}
+
+/// A file of the cache: what was found of a handler's file, and which one has its code.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    code: String,
+    code_bytes: u64,
+    verdict: Verdict,
 }
 
 /// Code that is ready to be linked.
@@ -167,7 +220,8 @@ fn is_private(_: &Path) -> bool {
     true
 }
 
-fn key(engine: &Engine, wasm: &[u8]) -> String {
+/// All that compiling depends on, beside the module.
+fn hasher(engine: &Engine) -> Sha256 {
     struct Sha(Sha256);
     impl Hasher for Sha {
         fn finish(&self) -> u64 {
@@ -180,8 +234,25 @@ fn key(engine: &Engine, wasm: &[u8]) -> String {
     let mut hasher = Sha(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.0.update(restorable::REVISION);
-    hasher.0.update(wasm);
-    hex(hasher.0)
+    hasher.0
+}
+
+fn key(engine: &Engine, wasm: &[u8]) -> String {
+    hex(hasher(engine).chain_update(wasm))
+}
+
+/// To be changed with what is checked of a module, or offered to it.
+const VERDICT_REVISION: &[u8] = b"verdict 1";
+
+/// All that checking the file with this digest depends on, but for the settings of its handler.
+pub(super) fn verdict_key(engine: &GuestEngine, digest: &[u8; 32]) -> String {
+    let mut hasher = hasher(&engine.plain().engine);
+    hasher.update(VERDICT_REVISION);
+    hasher.update(env!("CARGO_PKG_VERSION"));
+    // What a pool has room for, and what it has of native stack.
+    hasher.update(engine.instances().to_le_bytes());
+    hasher.update(engine.plain().compiler.stack_bytes_max.to_le_bytes());
+    hex(hasher.chain_update(digest))
 }
 
 /// To be changed with what a start may do or what is made of it, so that no snapshot is used that is not what it would be.

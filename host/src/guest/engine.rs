@@ -15,12 +15,14 @@ use wasmtime::{
 };
 
 use super::abi::{p2, p3, serve_http};
+use super::artifact::LoadError;
 use super::budget::{Budget, Evicts};
 use super::compile::{CompileIn, Compiler};
 use super::compute::Compute;
 use super::isolation::MakesRoom;
 use super::limits::TABLE_ELEMENTS_MAX;
 use super::places::Places;
+use super::resident::Residents;
 use super::share::Ledger;
 use super::state::{ComponentState, ModuleState};
 use super::{drafts, sockets, timezone, wasi};
@@ -46,6 +48,9 @@ const CORE_INSTANCES_MAX: u32 = 1_000;
 /// Tables of one component, on average over all instances at work: each of its modules may have its own.
 pub(super) const TABLES_PER_GUEST: u32 = 8;
 
+/// Handlers that are looked at for a warm instance that can make room.
+const EVICTION_SAMPLE: usize = 8;
+
 /// What all guests together may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineSettings {
@@ -57,6 +62,8 @@ pub struct EngineSettings {
     pub stack_bytes_max: u64,
     /// Where modules are compiled.
     pub compile: CompileIn,
+    /// Handlers whose code is kept in memory.
+    pub resident_handlers: u32,
 }
 
 impl EngineSettings {
@@ -68,6 +75,7 @@ impl EngineSettings {
             memory_bytes_max: u64::MAX,
             stack_bytes_max: 512 << 10,
             compile: CompileIn::Process,
+            resident_handlers: u32::MAX,
         }
     }
 }
@@ -88,6 +96,8 @@ struct Engines {
     budget: Arc<Budget>,
     /// Where those go on that compute.
     compute: Arc<Compute>,
+    /// Whose code is in memory.
+    residents: Arc<Residents>,
 }
 
 /// One engine, what components on it may import, and its free places.
@@ -99,7 +109,14 @@ pub(super) struct Lane {
     pub(super) places: Arc<Places>,
     pub(super) ledger: Arc<Ledger>,
     /// Where warm instances wait, which may have to make room.
-    warm: Mutex<Vec<Weak<dyn MakesRoom>>>,
+    warm: Mutex<Warm>,
+}
+
+/// The warm instances of each handler, and whose turn it is to be looked at.
+#[derive(Default)]
+struct Warm {
+    all: Vec<Weak<dyn MakesRoom>>,
+    next: usize,
 }
 
 /// Counts one that waits, as long as it is there.
@@ -134,8 +151,17 @@ impl GuestEngine {
         wasi::add_to_linker(&mut modules)?;
         let offered = offered_imports(&plain.engine, &modules);
         let concurrent = Mutex::new(None);
-        let compute = Arc::default();
-        Ok(Self(Arc::new(Engines { plain, modules, offered, concurrent, settings, ledger, budget, compute })))
+        Ok(Self(Arc::new(Engines {
+            plain,
+            modules,
+            offered,
+            concurrent,
+            settings,
+            ledger,
+            budget,
+            compute: Arc::default(),
+            residents: Arc::new(Residents::new(settings.resident_handlers)),
+        })))
     }
 
     /// The engine of core modules, and of components that need no concurrency inside.
@@ -155,6 +181,18 @@ impl GuestEngine {
         let lane = Arc::new(Lane::new(&self.0.settings, &self.0.ledger, true)?);
         self.0.budget.evicts(&lane);
         Ok(Arc::clone(slot.insert(lane)))
+    }
+
+    /// [`Self::concurrent`], for a handler that needs it.
+    ///
+    /// # Errors
+    /// With a sentence, when there is none.
+    pub(super) fn lane_of_concurrent(&self) -> Result<Arc<Lane>, LoadError> {
+        self.concurrent().map_err(|error| {
+            LoadError::one(format!(
+                "the engine for wasi:http 0.3 cannot be set up ({error:#}); lower `instances`"
+            ))
+        })
     }
 
     /// Memories that the pool of each engine has.
@@ -192,6 +230,17 @@ impl GuestEngine {
         &self.0.compute
     }
 
+    /// Whose code is in memory.
+    pub(super) fn residents(&self) -> &Arc<Residents> {
+        &self.0.residents
+    }
+
+    /// Handlers whose code is in memory and can leave it, how often code was loaded, and how often it had to go.
+    #[must_use]
+    pub fn resident_handlers(&self) -> (usize, u64, u64) {
+        self.0.residents.counts()
+    }
+
     /// What core modules may import.
     pub(super) fn modules(&self) -> &Linker<ModuleState> {
         &self.0.modules
@@ -225,22 +274,43 @@ impl Lane {
         let places = Arc::new(Places::new(settings.instances, ledger));
         let compiler =
             Compiler { place: settings.compile, concurrent, stack_bytes_max: settings.stack_bytes_max };
-        let (ledger, warm) = (Arc::clone(ledger), Mutex::new(Vec::new()));
+        let (ledger, warm) = (Arc::clone(ledger), Mutex::default());
         Ok(Self { engine, compiler, components, places, ledger, warm })
     }
 
     /// Lets these warm instances be asked to make room.
     pub(super) fn may_evict<W: MakesRoom + 'static>(&self, warm: &Arc<W>) {
-        let mut all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|warm| warm.strong_count() > 0);
+        let Warm { all, .. } = &mut *self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|warm| warm.strong_count() > 0);
+        }
         let warm: Weak<W> = Arc::downgrade(warm);
         all.push(warm);
     }
 
-    /// Ends one warm instance that waits for a request; says whether there was one.
+    /// Ends a warm instance that waits for a request; says whether there was one. Of many handlers it looks at a few, and
+    /// takes the instance that has waited longest: those that are asked often keep theirs.
     pub(super) fn evict(&self) -> bool {
-        let all = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(Weak::upgrade).any(|warm| warm.evict())
+        let lock = || self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = lock().oldest_of(EVICTION_SAMPLE);
+        // Whoever was to make room may have been asked again meanwhile.
+        oldest.is_some_and(|oldest| oldest.evict())
+            || lock().all.iter().filter_map(Weak::upgrade).any(|warm| warm.evict())
+    }
+}
+
+impl Warm {
+    /// Whoever has the instance that has waited longest, of the next `count` that have any.
+    fn oldest_of(&mut self, count: usize) -> Option<Arc<dyn MakesRoom>> {
+        let (all, start) = (&self.all, self.next);
+        let in_turn = (0..all.len()).map(|step| (start + step) % all.len());
+        let waiting = in_turn.filter_map(|index| {
+            let warm = all[index].upgrade()?;
+            Some((warm.idle_since()?, index, warm))
+        });
+        let sample: Vec<_> = waiting.take(count).collect();
+        self.next = sample.last().map_or(0, |(_, index, _)| index + 1);
+        sample.into_iter().min_by_key(|(since, ..)| *since).map(|(.., warm)| warm)
     }
 }
 

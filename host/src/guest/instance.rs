@@ -1,4 +1,4 @@
-//! A handler's guest: checked and linked once, then an instance for every request, fresh or warm.
+//! A handler's guest: checked once, and linked for its first request; an instance for every request, fresh or warm.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,35 +8,35 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::Response;
 use tokio::time::Instant;
 
-use super::abi::{Abi, Stop};
+use super::abi::Stop;
 use super::admission::{Admission, AtWork};
-use super::artifact::{Artifact, LoadError};
 use super::call::{Call, Job, OnDisconnect};
-use super::capability::Nothing;
 use super::compute::Compute;
-use super::engine::GuestEngine;
 use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
 use super::field_limits::FieldLimits;
-use super::isolation::{Isolation, Live, MakesRoom as _, Parked, Reuse};
+use super::isolation::{Isolation, Live, Parked, Reuse};
 use super::label::Label;
 use super::limits::Limits;
 use super::next::Next;
 use super::outbox::Outbox;
 use super::places::Taken;
 use super::pulse::Pulse;
+use super::resident::{Loaded, Resident};
 use super::seats::Crowd;
 use super::share::Share;
 use super::snapshot::{Snapshot, Start};
 use super::state::Common;
 use super::take::TakeLimit;
+use super::verdict::Contract;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
 use crate::request_id::RequestId;
 use crate::tempo::Tempo;
 
+mod load;
 mod shared;
 
 /// How long a component whose client has gone away may take note of that before it is stopped: ten epoch ticks, enough to
@@ -79,9 +79,12 @@ impl GuestSettings {
     }
 }
 
-/// A handler's code, ready to be instantiated.
+/// A handler's code, in memory or ready to be loaded.
 pub struct Guest {
-    abi: Abi,
+    code: Arc<Resident>,
+    contract: Contract,
+    /// Instances are put back into the state that they were made in.
+    restores: bool,
     admission: Admission,
     common: Arc<Common>,
     /// What it uses of the host, together with its other deployments.
@@ -110,61 +113,6 @@ impl std::fmt::Debug for Guest {
 }
 
 impl Guest {
-    /// Links an artifact with what the host provides.
-    ///
-    /// # Errors
-    /// When an export is missing or has the wrong type, an import cannot be satisfied, or the memory it starts with is
-    /// beyond its limit.
-    pub fn new(
-        engine: &GuestEngine,
-        artifact: &Artifact,
-        settings: GuestSettings,
-    ) -> Result<Self, LoadError> {
-        let next = check_next(artifact, &settings);
-        let restores = settings.isolation == Isolation::Request;
-        let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits, restores), next)?;
-        let (lane, places) = artifact.place(engine);
-        let parked = Arc::new(Parked::default());
-        if settings.isolation != Isolation::Request || abi.restores() {
-            lane.may_evict(&parked);
-        }
-        let crowd = Arc::new(Crowd::default());
-        if let Isolation::Concurrent(..) = settings.isolation {
-            check_concurrent(&abi)?;
-            lane.may_evict(&crowd);
-        }
-        let handler: Arc<str> = settings.name.into();
-        let share = engine.ledger().share(&handler);
-        let common = Common {
-            env: settings.env,
-            folders: settings.folders,
-            memory_bytes_max: settings.limits.memory_bytes_max,
-            budget: Some(Arc::clone(engine.budget())),
-            field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
-            handles_max: settings.limits.handles_max,
-            log_bytes_max: settings.limits.log_bytes_max,
-            share: Arc::clone(&share),
-            capabilities: Arc::new(Nothing),
-            next: settings.next,
-        };
-        Ok(Self {
-            abi,
-            admission: Admission::new(&share, &lane, places, &settings.limits),
-            take: TakeLimit::new(&settings.limits, &handler, &share),
-            share,
-            compute: Arc::clone(engine.compute()),
-            common: Arc::new(common),
-            limits: settings.limits,
-            on_disconnect: settings.on_disconnect,
-            isolation: settings.isolation,
-            parked,
-            crowd,
-            is_reusable: AtomicBool::new(false),
-            is_unfit: AtomicBool::new(false),
-            restored: AtomicU64::new(0),
-        })
-    }
-
     /// The limits of every request.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -227,7 +175,7 @@ impl Guest {
             let work = Arc::clone(self).run_shared(exchange, deadline, at_work, (reuse, concurrency));
             return Ok(Job::Seated(Box::pin(work)));
         }
-        let mut live = self.live(&pulse, deadline).await?;
+        let mut live = self.live(&pulse, now, deadline).await?;
         let id = exchange.request.id.clone();
         live.instance.begin(exchange);
         let account = Account::Request(Arc::clone(&outbox));
@@ -237,10 +185,10 @@ impl Guest {
 
     /// How long a guest may go on when its client has gone away.
     fn grace(&self) -> Duration {
-        match (self.on_disconnect, &self.abi) {
+        match (self.on_disconnect, self.contract) {
             (OnDisconnect::Finish, _) => self.limits.timeout,
-            (OnDisconnect::Cancel, Abi::ServeHttp(_)) => Duration::ZERO,
-            (OnDisconnect::Cancel, Abi::P2(_) | Abi::P3(_)) => DISCONNECT_GRACE,
+            (OnDisconnect::Cancel, Contract::ServeHttp) => Duration::ZERO,
+            (OnDisconnect::Cancel, Contract::P2 | Contract::P3) => DISCONNECT_GRACE,
         }
     }
 
@@ -294,18 +242,20 @@ impl Guest {
     }
 
     /// A warm instance if there is one; else a new one, or whichever is there first.
-    async fn live(&self, pulse: &Pulse, deadline: Instant) -> Result<Live, Error> {
+    async fn live(&self, pulse: &Pulse, now: Instant, deadline: Instant) -> Result<Live, Error> {
         if let Some(live) = self.parked.take() {
+            self.code.touch(now);
             return Ok(live);
         }
+        let code = self.code(pulse, now, deadline).await?;
         // Mostly there is room, and nothing to set up a wait for.
         if let Some(taken) = self.admission.try_place() {
-            return Ok(self.fresh(taken));
+            return Ok(self.fresh(taken, &code));
         }
         let found = async {
             tokio::select! {
                 biased;
-                taken = self.admission.place() => self.fresh(taken),
+                taken = self.admission.place() => self.fresh(taken, &code),
                 live = self.parked.wait() => live,
             }
         };
@@ -314,15 +264,25 @@ impl Guest {
         Ok(live)
     }
 
-    fn fresh(&self, places: Taken) -> Live {
-        Live { instance: self.abi.instance(&self.common), served: 0, _places: places }
+    /// The handler's code, which is loaded first if need be.
+    async fn code(&self, pulse: &Pulse, now: Instant, deadline: Instant) -> Result<Arc<Loaded>, Error> {
+        if let Some(code) = self.code.get(now) {
+            return Ok(code);
+        }
+        let code = Box::pin(self.admission.code(pulse, deadline, self.code.load())).await?;
+        self.admission.start_anew(pulse);
+        Ok(code)
+    }
+
+    fn fresh(&self, places: Taken, code: &Loaded) -> Live {
+        Live { instance: code.abi.instance(&self.common), served: 0, _places: places }
     }
 
     /// Keeps an instance for the next request, if it is to be reused or can be put back, and fit for it.
     fn keep(&self, mut live: Live) {
         let (reuse, restores) = match self.isolation {
             Isolation::Reuse(reuse) => (reuse, false),
-            Isolation::Request if self.abi.restores() => (Reuse::RESTORED, true),
+            Isolation::Request if self.restores => (Reuse::RESTORED, true),
             _ => return,
         };
         if live.served > 1 {
@@ -341,6 +301,9 @@ impl Guest {
         live.instance.rest();
         self.parked.park(live, reuse.idle_max);
         self.admission.make_room();
+        if !self.code.is_resident() {
+            self.code.end_warm(); // of code that has left meanwhile nothing is to stay
+        }
     }
 
     /// Some runtimes serve one request and never a second one. The first failure of a second request, before any other
@@ -361,37 +324,7 @@ impl Guest {
             "it failed on request {served} of a reused instance and has never survived reuse: every request gets a fresh \
              instance from now on; set `isolation = \"request\"` in [handlers.{handler}]"
         );
-        while self.parked.evict() {}
-    }
-}
-
-/// Only one contract has several requests in an instance.
-fn check_concurrent(abi: &Abi) -> Result<(), LoadError> {
-    let what = match abi {
-        Abi::ServeHttp(_) => "a core module",
-        Abi::P2(_) => "a wasi:http 0.2 component",
-        Abi::P3(_) => return Ok(()),
-    };
-    Err(LoadError::one(format!(
-        "`isolation = \"concurrent\"` is for wasi:http 0.3 components; this is {what}, of which an instance serves one \
-         request at a time: set `isolation` to \"reuse\" or \"request\""
-    )))
-}
-
-/// A guest that calls the handler behind it needs one, and the other way round.
-fn check_next(artifact: &Artifact, settings: &GuestSettings) -> Result<(), LoadError> {
-    let name = &settings.name;
-    match (artifact.import_of_next(), &settings.next) {
-        (Some(import), None) => Err(LoadError::one(format!(
-            "it calls the handler behind it (it imports `{import}`), but there is none: name one, `next = \"…\"` in \
-             [handlers.{name}]"
-        ))),
-        (None, Some(_)) => Err(LoadError::one(
-            "it has a `next`, but calls none: it imports neither `wasmux:next/1` (the SDK's `next`) nor \
-             `wasi:http/handler` 0.3"
-                .to_owned(),
-        )),
-        _ => Ok(()),
+        self.code.end_warm();
     }
 }
 

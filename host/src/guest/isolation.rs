@@ -59,6 +59,14 @@ impl Default for Concurrency {
 pub(super) trait MakesRoom: Send + Sync {
     /// Ends the one that has waited longest; says whether a place is free now.
     fn evict(&self) -> bool;
+
+    /// Since when the one has waited that has waited longest, where a place is free at once when it ends.
+    fn idle_since(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Ends all of them.
+    fn end_all(&self);
 }
 
 /// A live instance: its place in the pool, and what it has done.
@@ -129,6 +137,15 @@ impl MakesRoom for Parked {
     fn evict(&self) -> bool {
         let evicted = self.lock().pop_front();
         evicted.is_some()
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        self.lock().front().map(|(since, _)| *since)
+    }
+
+    fn end_all(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        drop(all);
     }
 }
 

@@ -150,8 +150,6 @@ impl Seats {
         inner.wake();
     }
 
-    // --- the instance's side
-
     /// The next request to begin with, and a number to name it by. The task is woken when there is another one.
     pub(super) fn take(&self, cx: &Context<'_>) -> Option<(u64, Box<Exchange>)> {
         let mut inner = self.lock();
@@ -361,8 +359,7 @@ impl Crowd {
         let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut room = pin!(self.room.notified());
-            // From here on nothing is missed.
-            room.as_mut().enable();
+            room.as_mut().enable(); // from here on nothing is missed
             if self.offer(job, Ask::Running) {
                 return;
             }
@@ -387,14 +384,16 @@ impl MakesRoom for Crowd {
             inner.close();
             inner.linger_until = inner.linger_until.max(Instant::now() + ENDING);
         }
-        // It is its own task that ends it: the place is free in a moment.
-        false
+        false // it is its own task that ends it: the place is free in a moment
+    }
+
+    fn end_all(&self) {
+        self.lock().iter().for_each(|seats| seats.lock().close());
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        // Nobody has requests for them any more.
-        self.lock().iter().for_each(|seats| seats.lock().close());
+        self.end_all(); // nobody has requests for them any more
     }
 }

@@ -44,7 +44,7 @@ impl Artifact {
         inspection: &mut Inspection,
         cache: &CodeCache,
     ) -> Result<(), LoadError> {
-        let (compiled, lane) = Self::compile(engine, wasm, inspection, cache)?;
+        let (compiled, _, lane) = Self::compile(engine, wasm, inspection, cache)?;
         if let Compiled::Component(component) = &compiled {
             let surveyed = imports::survey(component, &lane.components);
             let failed = |error| LoadError::one(format!("its imports cannot be looked up: {error:#}"));

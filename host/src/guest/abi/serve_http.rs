@@ -27,6 +27,7 @@ mod instance;
 mod next;
 mod restore;
 
+pub(super) use instance::can_restore;
 pub(in super::super) use instance::{Instance, Linked};
 
 /// Defines the functions of ABI.md sections 4, 5 and 6.

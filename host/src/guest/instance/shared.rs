@@ -14,6 +14,7 @@ use super::super::fair::{Account, Fair};
 use super::super::isolation::{Concurrency, Reuse};
 use super::super::places::Taken;
 use super::super::pulse::Pulse;
+use super::super::resident::Loaded;
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::Guest;
 use crate::error::{Error, Kind};
@@ -40,11 +41,13 @@ impl Guest {
     ) -> Result<(), Error> {
         let outbox = Arc::clone(&exchange.outbox);
         outbox.hold();
+        let pulse = Arc::clone(&exchange.pulse);
+        let code = self.code(&pulse, Instant::now(), deadline).await?;
         loop {
             let (reply, mut outcome) = oneshot::channel();
             let job = Job { exchange, deadline, reply };
             if let Some((job, places)) = self.seat(job).await? {
-                self.found(job, places, reuse, concurrency);
+                self.found(&code, job, places, (reuse, concurrency));
             }
             let outcome = poll_fn(|cx| {
                 outbox.wake_on_change(cx);
@@ -82,9 +85,9 @@ impl Guest {
     }
 
     /// Starts an instance whose first request this is.
-    fn found(&self, job: Job, places: Taken, reuse: Reuse, concurrency: Concurrency) {
+    fn found(&self, code: &Loaded, job: Job, places: Taken, (reuse, concurrency): (Reuse, Concurrency)) {
         // Others were refused when they were loaded; without an instance, the job's end is an error.
-        let Abi::P3(linked) = &self.abi else { return };
+        let Abi::P3(linked) = &code.abi else { return };
         let seats = self.crowd.found(reuse, concurrency, job);
         let place = Place { seats: Arc::clone(&seats), crowd: Arc::downgrade(&self.crowd), _places: places };
         let (linked, common) = (Arc::clone(linked), Arc::clone(&self.common));

@@ -22,13 +22,27 @@ impl Artifact {
         start: &Start,
     ) -> Result<Vec<u8>, LoadError> {
         if is_precompiled(path)? {
-            return Err(LoadError::one(
-                "`snapshot` starts a module before it is compiled, and this is compiled code: name the `.wasm` it was made from"
-                    .to_owned(),
-            ));
+            return Err(Self::no_start());
         }
-        let bytes = read(path)?;
-        let wasm = binary(&bytes)?;
+        Self::started(engine, &read(path)?, cache, start)
+    }
+
+    /// Why compiled code has no snapshot.
+    pub(in super::super) fn no_start() -> LoadError {
+        LoadError::one(
+            "`snapshot` starts a module before it is compiled, and this is compiled code: name the `.wasm` it was made from"
+                .to_owned(),
+        )
+    }
+
+    /// [`Self::snapshot`], of the bytes of a file.
+    pub(in super::super) fn started(
+        engine: &GuestEngine,
+        bytes: &[u8],
+        cache: &CodeCache,
+        start: &Start,
+    ) -> Result<Vec<u8>, LoadError> {
+        let wasm = binary(bytes)?;
         let inspection = checked(engine, &wasm)?;
         if inspection.is_component() {
             return Err(LoadError::one(

@@ -50,10 +50,11 @@ impl Linked {
         let restorer = if restores { Restorer::new(module) } else { None };
         Ok(Self { engine: engine.plain().engine.clone(), pre, memory, serve_http, initialize, restorer })
     }
+}
 
-    pub(in super::super) fn restores(&self) -> bool {
-        self.restorer.is_some()
-    }
+/// Whether instances can be put back into the state that they were made in.
+pub(in super::super) fn can_restore(module: &Module) -> bool {
+    Restorer::new(module).is_some()
 }
 
 /// One instance and its store.
