@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 use wasmtime::component::types::ComponentFunc;
-use wasmtime::component::{Linker, Resource, ResourceType, Type, TypedFunc};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceType, Type, TypedFunc};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::io;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{IncomingRequest, Scheme};
 
@@ -33,9 +34,24 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> wa
     wasmtime_wasi::p2::add_to_linker_with_options_async(linker, &options)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.allow_shadowing(true);
+    io::error::add_to_linker::<_, Io>(linker, table)?;
+    io::poll::add_to_linker::<_, Io>(linker, table)?;
+    io::streams::add_to_linker::<_, Io>(linker, table)?;
     response::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// What `wasi:io` needs: the table. wasmtime-wasi takes it from a WASI context, which costs microseconds to make, and many guests
+/// use for nothing else.
+struct Io;
+
+impl HasData for Io {
+    type Data<'s> = &'s mut ResourceTable;
+}
+
+fn table(state: &mut ComponentState) -> &mut ResourceTable {
+    &mut state.table
 }
 
 /// Whether this is [`Handle`]'s type.
