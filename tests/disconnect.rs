@@ -265,6 +265,8 @@ fn old_clients_that_end_their_side_get_it_byte_for_byte() {
 fn http2_streams_and_connections_that_end_do_so_too() {
     let server = site("").serve();
     for target in LOOPS {
+        // From here on its code is in memory, and requests begin at once.
+        assert_ends(&server, target, || begin(server.connect(), target, &[], b""), drop);
         for resets in [true, false] {
             let gone = server.log.count("reason=\"client_gone\"");
             http2::run(async {

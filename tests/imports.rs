@@ -190,6 +190,7 @@ fn compiled_components_are_kept_and_can_be_served() {
             folder
                 .map(|entry| entry.unwrap())
                 .map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()))
+                .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "cwasm"))
                 .collect()
         };
         let compiled = entries();
