@@ -53,7 +53,7 @@ fn a_body_comes_back_while_it_is_sent() {
     }
     conn.send("0\r\nX-Sum: 42\r\nX-Other: 1\r\n\r\n");
     assert_eq!(conn.chunk().unwrap(), b"");
-    assert_eq!(conn.some(), b"x-sum: 42\r\nx-other: 1\r\n\r\n");
+    assert_eq!(conn.some(), b"X-Sum: 42\r\nX-Other: 1\r\n\r\n");
     conn.request("GET", "/fixed", &[], b"");
     assert_eq!(conn.response().text(), "fixed\n", "the connection goes on");
 }

@@ -56,7 +56,7 @@ fn both_bodies_stream_through() {
         assert_eq!(conn.chunk().unwrap(), b"two", "{target}");
         conn.send("0\r\nX-Sum: 42\r\n\r\n");
         assert_eq!(conn.chunk().unwrap(), b"", "{target}");
-        assert_eq!(conn.some(), b"x-sum: 42\r\n\r\n", "{target}");
+        assert_eq!(conn.some(), b"X-Sum: 42\r\n\r\n", "{target}");
     }
 }
 
