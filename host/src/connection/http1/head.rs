@@ -38,7 +38,8 @@ pub(super) struct Head {
     pub(super) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
-    /// The connection may outlive the response: HTTP/1.1 without `close`, or HTTP/1.0 with `keep-alive`.
+    /// The connection may outlive the response: HTTP/1.1 without `close`, or HTTP/1.0 with `keep-alive`; and the framing is
+    /// beyond doubt (RFC 9112 section 6.1).
     pub(super) keep_alive: bool,
 }
 
@@ -71,7 +72,9 @@ pub(super) fn parse(head: &Bytes) -> Result<Head, Refusal> {
     seen.check_host(line.is_11 && !is_connect)?;
     let framing = seen.framing(line.is_11)?;
     let expects_continue = seen.expects_continue()? && line.is_11 && framing != Framing::Length(0);
-    let keep_alive = !seen.has_close && (line.is_11 || seen.has_keep_alive);
+    // Somebody on the way may have taken the length for the end: nothing behind this request is trusted.
+    let is_doubtful = framing == Framing::Chunked && fields.remove(header::CONTENT_LENGTH).is_some();
+    let keep_alive = !is_doubtful && !seen.has_close && (line.is_11 || seen.has_keep_alive);
     if seen.is_uncached == Some(true) && !fields.contains_key(header::CACHE_CONTROL) {
         // HTTP/1.0 caches know no Cache-Control (Go: net/http.fixPragmaCacheControl).
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -147,6 +147,14 @@ fn connections_persist_by_version_and_field() {
     assert!(!persists("HTTP/1.0", ""));
     assert!(persists("HTTP/1.0", "Connection: Keep-Alive\r\n"));
     assert!(!persists("HTTP/1.0", "Connection: keep-alive, close\r\n"));
+    for fields in [
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let head = judge(&format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")).unwrap();
+        assert!(!head.keep_alive, "requests are smuggled behind these");
+        assert!(!head.parts.headers.contains_key(header::CONTENT_LENGTH), "a length that does not count");
+    }
 }
 
 #[test]
