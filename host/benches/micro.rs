@@ -19,8 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 use wasmux::activity::Activity;
 use wasmux::guest::cache::CodeCache;
 use wasmux::guest::{
-    Artifact, EngineSettings, Guest, GuestEngine, GuestSettings, Incoming, Isolation, Limits, Peer,
-    RequestBody, Reuse, RouteInfo, Snapshot,
+    EngineSettings, Guest, GuestEngine, GuestSettings, Incoming, Isolation, Limits, Peer, RequestBody, Reuse,
+    RouteInfo, Snapshot,
 };
 use wasmux::request_id::{RequestId, RequestIds};
 
@@ -73,12 +73,8 @@ impl Bench {
             snapshot,
             ..GuestSettings::default()
         };
-        let cache = CodeCache::off();
-        let artifact = match snapshot {
-            None => Artifact::load(&self.engine, wasm, &cache),
-            Some(snapshot) => Artifact::load_started(&self.engine, wasm, &cache, &settings.start(snapshot)),
-        };
-        let guest = artifact.and_then(|artifact| Guest::new(&self.engine, &artifact, settings));
+        // Without a cache, its code stays in memory.
+        let guest = Guest::deploy(&self.engine, wasm, &CodeCache::off(), settings);
         Arc::new(guest.unwrap_or_else(|error| panic!("{}: {error}", wasm.display())))
     }
 
