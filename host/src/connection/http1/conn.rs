@@ -359,9 +359,14 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     /// The response is out: what its handler has not read of the request is in the next one's way. Says whether it is gone.
     async fn skip_rest(&mut self) -> bool {
         self.source = None;
+        if self.inbound.is_read() {
+            return true;
+        }
+        // Without a limit on reading, a client that sends nothing more is one that is idle.
+        let deadline = self.read_deadline.or_else(|| self.clocks.idle.map(|limit| Instant::now() + limit));
         let mut left = DISCARD_BYTES_MAX;
         while !self.inbound.is_read() {
-            let part = poll_fn(|cx| self.inbound.poll_part(&mut self.stream, cx, self.read_deadline)).await;
+            let part = poll_fn(|cx| self.inbound.poll_part(&mut self.stream, cx, deadline)).await;
             let content = match part {
                 Ok(Part::Content(content)) => content.len() as u64,
                 Ok(Part::End(_)) => 0,
