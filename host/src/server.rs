@@ -130,9 +130,10 @@ async fn accept(listener: Arc<Listener>, connections: Arc<Connections>, door: Do
             },
             () = guard.reached(Phase::Leaving) => None,
         };
-        let connection = Arc::clone(&connections).serve(stream, peer, guard.clone());
+        let (connections, guard) = (Arc::clone(&connections), guard.clone());
         tokio::spawn(async move {
-            connection.await;
+            // Made here and not brought along: a task has room for both, what it begins with and what it awaits.
+            connections.serve(stream, peer, guard).await;
             drop(counted); // there is room for one more
         });
     }

@@ -61,6 +61,7 @@ pub(super) async fn serve<S>(
     });
     let served = with_rare(pin!(conn.serve(&server, &peer)), closing, || begun.get()).await;
     if served == Some(true) {
-        conn.close().await;
+        // Boxed, as the connection is in it again.
+        Box::pin(conn.close()).await;
     }
 }
