@@ -32,7 +32,7 @@ use crate::{Handler, PatternError, Request, ResponseWriter, Result, error, mux::
 pub struct CrossOriginProtection {
     trusted: Vec<String>,
     bypass: Mux<()>,
-    deny: Option<Box<dyn Handler>>,
+    deny: Option<Box<dyn Handler + Send + Sync>>,
 }
 
 impl CrossOriginProtection {
@@ -62,7 +62,7 @@ impl CrossOriginProtection {
     }
 
     /// Answers rejected requests with `handler` instead of `403`; `SetDenyHandler`.
-    pub fn set_deny_handler(&mut self, handler: impl Handler + 'static) {
+    pub fn set_deny_handler(&mut self, handler: impl Handler + Send + Sync + 'static) {
         self.deny = Some(Box::new(handler));
     }
 

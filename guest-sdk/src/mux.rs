@@ -14,6 +14,9 @@ use crate::{
 /// `405` with `Allow`, an unknown one `404`; a missing last slash and an unclean path are redirected (`307`).
 /// Path values and pattern that the handler sees are those of this mux, not those of the host's.
 ///
+/// A mux is best kept in a `static`: then it is built once for each instance, and with `snapshot = true` in `routes.toml`
+/// before there is any, which [`warm_up`](macro@crate::warm_up) sees to. The example `users` shows both.
+///
 /// ```
 /// use std::io::Write;
 /// use wasmux_sdk::{Recorder, Request, ServeMux};
@@ -28,7 +31,7 @@ use crate::{
 /// ```
 #[derive(Default)]
 pub struct ServeMux {
-    mux: Mux<Box<dyn Handler>>,
+    mux: Mux<Box<dyn Handler + Send + Sync>>,
 }
 
 impl ServeMux {
@@ -43,7 +46,11 @@ impl ServeMux {
     /// # Errors
     /// For a pattern that is not valid or conflicts with an earlier one; the error says which, and why. (net/http
     /// panics.) Returned from the handler by `?`, it is a `500`.
-    pub fn handle(&mut self, pattern: &str, handler: impl Handler + 'static) -> Result<(), PatternError> {
+    pub fn handle(
+        &mut self,
+        pattern: &str,
+        handler: impl Handler + Send + Sync + 'static,
+    ) -> Result<(), PatternError> {
         self.mux.insert(pattern, Box::new(handler)).map_err(PatternError)
     }
 
@@ -55,7 +62,7 @@ impl ServeMux {
     pub fn handle_func(
         &mut self,
         pattern: &str,
-        handler: impl Fn(&mut ResponseWriter, &mut Request) -> Result<()> + 'static,
+        handler: impl Fn(&mut ResponseWriter, &mut Request) -> Result<()> + Send + Sync + 'static,
     ) -> Result<(), PatternError> {
         self.handle(pattern, handler)
     }

@@ -8,12 +8,13 @@ use std::{
     fmt::Write as _,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{Cursor, Write},
+    sync::LazyLock,
     time::Duration,
 };
 
 use wasmux_sdk::{
-    Cookie, CrossOriginProtection, Error, Handler, Request, ResponseWriter, Result, ServeMux, StatusCode,
-    max_bytes_handler, redirect, serve_content, timeout_handler,
+    Cookie, CrossOriginProtection, Error, Handler, PatternError, Request, ResponseWriter, Result, ServeMux,
+    StatusCode, max_bytes_handler, redirect, serve_content, timeout_handler,
 };
 
 /// A report that takes longer than this is given up.
@@ -21,9 +22,10 @@ const TIME_MAX: Duration = Duration::from_secs(1);
 /// Bytes of a form.
 const FORM_BYTES_MAX: u64 = 4096;
 
-/// `GET /report/primes.csv?n=1000` and `POST /report/title`.
-#[wasmux_sdk::handler]
-fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+static MUX: LazyLock<ServeMux> =
+    LazyLock::new(|| mux().expect("the patterns are valid, and no two of them conflict"));
+
+fn mux() -> Result<ServeMux, PatternError> {
     let mut mux = ServeMux::new();
     mux.handle(
         "GET /report/primes.csv",
@@ -31,7 +33,13 @@ fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     )?;
     let own_pages = CrossOriginProtection::new();
     mux.handle("POST /report/title", own_pages.handler(max_bytes_handler(set_title, FORM_BYTES_MAX)))?;
-    mux.serve_http(w, r)
+    Ok(mux)
+}
+
+/// `GET /report/primes.csv?n=1000` and `POST /report/title`.
+#[wasmux_sdk::handler]
+fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+    MUX.serve_http(w, r)
 }
 
 /// The first `n` primes.

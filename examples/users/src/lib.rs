@@ -10,18 +10,33 @@
 mod api;
 mod store;
 
-use wasmux_sdk::{Handler, Request, ResponseWriter, Result, ServeMux};
+use std::sync::LazyLock;
 
-/// `/users/`: see [`api`] for what is under it.
-#[wasmux_sdk::handler]
-fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+use wasmux_sdk::{Handler, PatternError, Request, ResponseWriter, Result, ServeMux};
+
+/// Built once for each instance. With `snapshot = true` in routes.toml it is there before there is any.
+static MUX: LazyLock<ServeMux> =
+    LazyLock::new(|| mux().expect("the patterns are valid, and no two of them conflict"));
+
+fn mux() -> Result<ServeMux, PatternError> {
     let mut mux = ServeMux::new();
     mux.handle_func("GET /users/{$}", api::list)?;
     mux.handle_func("POST /users/{$}", api::create)?;
     mux.handle_func("GET /users/{id}", api::show)?;
     mux.handle_func("PUT /users/{id}", api::replace)?;
     mux.handle_func("DELETE /users/{id}", api::delete)?;
-    mux.serve_http(w, r)
+    Ok(mux)
+}
+
+#[wasmux_sdk::warm_up]
+fn warm_up() {
+    LazyLock::force(&MUX);
+}
+
+/// `/users/`: see [`api`] for what is under it.
+#[wasmux_sdk::handler]
+fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
+    MUX.serve_http(w, r)
 }
 
 #[cfg(test)]

@@ -95,23 +95,26 @@ impl Files {
                 _ => return false,
             }
         }
-        let index = file.join("index.html");
-        for candidate in [file, index] {
-            for suffix in ["", ".gz", ".br"] {
-                let mut name = candidate.clone().into_os_string();
-                name.push(suffix);
-                match tokio::fs::canonicalize(&name).await {
-                    Ok(real) if !real.starts_with(&self.root) || !is_plain(&real).await => return false,
-                    // What does not exist cannot lead out.
-                    _ => {}
-                }
-            }
-        }
-        true
+        let root = self.root.clone();
+        // All questions in one go: asking costs less than handing a question to the threads that may block.
+        tokio::task::spawn_blocking(move || leads_nowhere_else(&root, file)).await.unwrap_or(false)
     }
 }
 
+/// Whether the file, its compressed variants and its index, as far as they exist, are plain and lie below `root`.
+fn leads_nowhere_else(root: &Path, file: PathBuf) -> bool {
+    let index = file.join("index.html");
+    [file, index].into_iter().all(|candidate| {
+        ["", ".gz", ".br"].into_iter().all(|suffix| {
+            let mut name = candidate.clone().into_os_string();
+            name.push(suffix);
+            // What does not exist cannot lead out.
+            std::fs::canonicalize(&name).map_or(true, |real| real.starts_with(root) && is_plain(&real))
+        })
+    })
+}
+
 /// A file or a folder: opening anything else, such as a named pipe, can wait for ever.
-async fn is_plain(path: &Path) -> bool {
-    tokio::fs::metadata(path).await.is_ok_and(|found| found.is_file() || found.is_dir())
+fn is_plain(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir())
 }
