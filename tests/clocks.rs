@@ -140,6 +140,18 @@ fn idle_connections_are_closed() {
     server.log.wait_for(&["idle_timeout"]);
 }
 
+/// Behind a streamed response, what a client still owes of its request is waited for as for its next one.
+#[test]
+fn the_rest_of_an_answered_request_is_not_waited_for_any_longer_than_the_next() {
+    let server = puppet("read_timeout = \"off\"\nidle_timeout = \"600ms\"");
+    let started = Instant::now();
+    let mut conn = server.connect();
+    conn.send("POST /puppet?ops=text:a,flush,text:b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc");
+    assert_eq!(conn.response().text(), "ab");
+    assert_eq!(conn.rest(), b"", "it is closed, and what was not read is no request");
+    assert_took(started.elapsed(), ms(600));
+}
+
 /// A few bytes are no request: they neither stop the idle clock nor start it anew.
 #[test]
 fn up_to_three_bytes_leave_a_connection_idle() {

@@ -11,12 +11,11 @@ use crate::stage::{fields, shown, write_all};
 /// Requests that this instance has been given.
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
 
-/// Does what `fault` names.
+/// Does what `fault` names: first those faults that are instead of a response.
 pub(crate) fn commit(fault: &str, out: ResponseOutparam) {
     let count = REQUESTS.fetch_add(1, Ordering::Relaxed) + 1;
     let (name, argument) = fault.split_once(':').unwrap_or((fault, ""));
     match name {
-        // No response.
         "forget" => std::mem::forget(out),
         "drop" => drop(out),
         "error" => ResponseOutparam::set(out, Err(ErrorCode::InternalError(Some("no luck".to_owned())))),
@@ -40,7 +39,13 @@ pub(crate) fn commit(fault: &str, out: ResponseOutparam) {
             ResponseOutparam::set(out, Ok(response));
         }
         "length" => drop(open(out, &[("content-length", argument)])),
-        // A response that is not complete.
+        _ => break_off(name, argument, out, count),
+    }
+}
+
+/// Faults that leave a response incomplete.
+fn break_off(name: &str, argument: &str, out: ResponseOutparam, count: u32) {
+    match name {
         "without-finish" => {
             let (stream, body) = open(out, &[]);
             write(&stream, b"part");
@@ -84,7 +89,13 @@ pub(crate) fn commit(fault: &str, out: ResponseOutparam) {
             panic!("the query asks for it");
         }
         "stream" => stream_on(out, argument),
-        // A response that is.
+        _ => overdo(name, argument, out, count),
+    }
+}
+
+/// Faults beside a response that is complete.
+fn overdo(name: &str, argument: &str, out: ResponseOutparam, count: u32) {
+    match name {
         "trap-complete" => {
             respond(out, b"complete\n");
             panic!("the query asks for it");
