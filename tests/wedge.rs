@@ -12,11 +12,15 @@ const LOOPS: [&str; 4] = ["/core/s", "/p2?fault=loop", "/p3?do=spin", "/crowd?do
 
 /// A server with two threads, and a guest that loops on every ABI.
 fn server(limits: &str) -> Server {
+    server_with(2, limits)
+}
+
+fn server_with(threads: u32, limits: &str) -> Server {
     let (p2, p3) = (component("proxy"), component("trouble"));
     let routes = format!(
         r#"
         [server]
-        threads = 2
+        threads = {threads}
         [handlers]
         core = {{ wasm = "bad.wat", {limits} }}
         p2 = {{ wasm = {p2:?}, {limits} }}
@@ -57,14 +61,24 @@ fn cpu_of(server: &Server, name: &str) -> u64 {
 /// answered as ever, from the first request on, on connections old and new.
 #[test]
 fn loops_leave_the_threads_of_the_sockets() {
-    let server = server("limits = { timeout = \"60s\", cpu = \"60s\" }");
+    loops_leave(&server("limits = { timeout = \"60s\", cpu = \"60s\" }"), "tokio-");
+}
+
+/// One thread has a scheduler of its own kind, and is the program's first.
+#[test]
+fn loops_leave_the_only_thread_of_the_sockets() {
+    loops_leave(&server_with(1, "limits = { timeout = \"60s\", cpu = \"60s\" }"), "wasmux");
+}
+
+/// `sockets`: how the names of the threads that serve them begin.
+fn loops_leave(server: &Server, sockets: &str) {
     for target in LOOPS {
         let mut open = server.connect();
-        let looping = begin(&server, target, 4);
+        let looping = begin(server, target, 4);
         let (begun, mut probes) = (Instant::now(), 0);
-        let before = (cpu_of(&server, "compute-"), cpu_of(&server, "tokio-"));
+        let before = (cpu_of(server, "compute-"), cpu_of(server, sockets));
         // As long as the machine takes to give them a second.
-        while cpu_of(&server, "compute-") - before.0 < 100 {
+        while cpu_of(server, "compute-") - before.0 < 100 {
             open.request("GET", "/", &[], b"");
             assert_eq!(open.response().text(), "ok");
             assert_eq!(server.get("/").text(), "ok");
@@ -74,7 +88,7 @@ fn loops_leave_the_threads_of_the_sockets() {
             // Answering takes time too, which is not what this is about.
             std::thread::sleep(Duration::from_millis(50));
         }
-        let spent = (cpu_of(&server, "compute-") - before.0, cpu_of(&server, "tokio-") - before.1);
+        let spent = (cpu_of(server, "compute-") - before.0, cpu_of(server, sockets) - before.1);
         assert!(spent.1 * 3 < spent.0, "{target}: (compute, sockets) {spent:?} ticks in {probes} probes");
         looping.into_iter().for_each(Conn::reset);
     }

@@ -42,6 +42,11 @@ fn agrees_with_net_http() {
 }
 
 #[test]
+fn agrees_with_net_http_on_one_thread() {
+    play("default", "threads = 1");
+}
+
+#[test]
 fn agrees_on_a_small_limit_of_heads() {
     play("smallhead", "max_header_bytes = \"4KiB\"");
 }

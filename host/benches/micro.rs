@@ -116,7 +116,7 @@ impl Target {
         let method = if self.body.is_empty() { http::Method::GET } else { http::Method::POST };
         let request = Request::builder().method(method).uri(self.path).header("host", "localhost").body(());
         Incoming {
-            parts: request.expect("a request").into_parts().0,
+            parts: Box::new(request.expect("a request").into_parts().0),
             authority: "localhost".to_owned(),
             body: RequestBody::full(self.body.clone()),
             route: Arc::clone(&self.route),

@@ -96,7 +96,14 @@ async fn answer<'d>(
     // A server that the deployment does not have any more has nothing to offer.
     let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
     let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
-        Found::Match(found) => (found.value(), found.values().map(|(_, value)| value.into_owned()).collect()),
+        Found::Match(found) => {
+            let route = found.value();
+            let values = match &*route.handler {
+                Handler::Guest(_) => found.values().map(|(_, value)| value.into_owned()).collect(),
+                Handler::Fixed(_) | Handler::Files(_) => Vec::new(), // which do not look at them
+            };
+            (route, values)
+        }
         Found::Redirect(redirect) => {
             return (rescue::redirect(redirect.location(), &parts.method, id), None);
         }
@@ -117,7 +124,7 @@ async fn answer<'d>(
             let authority = authority.to_owned();
             let body = RequestBody::network(body);
             let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-            let incoming = Incoming { parts: *parts, authority, body, route: info, values, id, peer };
+            let incoming = Incoming { parts, authority, body, route: info, values, id, peer };
             Arc::clone(guest).serve(incoming).await
         }
     };

@@ -21,8 +21,7 @@ pub(crate) fn serve(folder: &Path) {
     let engine = GuestEngine::new(config.process.engine(CompileIn::Process)).expect("there is address space");
     let deployment = Deployment::build(&config, &engine, &problems);
     let deployment = deployment.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()));
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let servers = config.servers.iter().map(|server| (server.clone(), None)).collect();
         let server = Server::bind(config.process, servers, &mut Handover::default()).await;

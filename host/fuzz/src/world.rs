@@ -136,7 +136,7 @@ pub(crate) fn incoming(request: Request<Bytes>) -> Incoming {
     };
     let route = RouteInfo { pattern: "/{name}".to_owned(), names: vec!["name".to_owned()] };
     Incoming {
-        parts,
+        parts: Box::new(parts),
         authority: "example.com".to_owned(),
         body: RequestBody::full(body),
         route: Arc::new(route),

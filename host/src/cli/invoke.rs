@@ -92,7 +92,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         activity: Activity::new(),
     });
     Ok(Incoming {
-        parts,
+        parts: Box::new(parts),
         authority,
         body: RequestBody::full(body(args)?),
         route: Arc::new(route),

@@ -1,11 +1,14 @@
 //! `wasmux serve`: configuration → deployment → listeners → signals → drain.
 
 use std::io::IsTerminal as _;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, Runtime};
 
 use self::life::Life;
 use self::signals::Signals;
@@ -53,11 +56,7 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(deployment) => deployment,
         Err(problems) => return fail_with(&problems),
     };
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.process.threads {
-        builder.worker_threads(threads);
-    }
-    let runtime = match builder.enable_all().build() {
+    let runtime = match runtime(config.process.threads) {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("the threads cannot be started: {error}")),
     };
@@ -66,6 +65,14 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
     // Whatever still runs was cut off on purpose; waiting for it would be the opposite.
     runtime.shutdown_background();
     code
+}
+
+/// What tasks run on: as many threads as there are processors, if nothing else is said.
+fn runtime(threads: Option<usize>) -> std::io::Result<Runtime> {
+    let threads = threads.map_or_else(|| available_parallelism().map(NonZero::get), Ok)?;
+    // One thread has nobody to share its work with, and does without what that takes.
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.worker_threads(threads).enable_all().build()
 }
 
 /// Everything that is there before the first listener.

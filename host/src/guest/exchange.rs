@@ -76,8 +76,8 @@ pub struct RouteInfo {
 /// A request on its way to a guest.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Method, target, version and header fields, as received.
-    pub parts: request::Parts,
+    /// Method, target, version and header fields, as received. Boxed: they go through many hands.
+    pub parts: Box<request::Parts>,
     /// Host and optional port; may be empty.
     pub authority: String,
     /// The body, not yet read.
@@ -126,7 +126,7 @@ impl Incoming {
         uri.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
         // Only an authority that is none could stand in the way, and the server has refused those.
         parts.uri = Uri::from_parts(uri).unwrap_or_default();
-        http::Request::from_parts(parts, body)
+        http::Request::from_parts(*parts, body)
     }
 }
 

@@ -112,7 +112,7 @@ impl Origin {
         let authority = authority.unwrap_or_default().to_owned();
         parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
         let Self { route, values, id, peer, .. } = self;
-        Incoming { parts, authority, body, route, values, id, peer }
+        Incoming { parts: Box::new(parts), authority, body, route, values, id, peer }
     }
 }
 

@@ -66,9 +66,6 @@ impl Arrival {
         if !received.is_empty() {
             self.blanks = 0;
         }
-        if self.begun.is_none() && received.len() >= BEGUN_BYTES {
-            self.begun = Some(Instant::now());
-        }
         while let Some(found) = memchr(b'\n', &received[self.searched..]) {
             let line_end = self.searched + found;
             let before = received[..line_end].strip_suffix(b"\r").unwrap_or(&received[..line_end]);
@@ -79,13 +76,17 @@ impl Arrival {
             self.searched = line_end + 1;
         }
         self.searched = received.len();
+        if self.begun.is_none() && received.len() >= BEGUN_BYTES {
+            self.begun = Some(Instant::now());
+        }
         None
     }
 
-    /// The head is complete and taken out of what was received; says when it began.
-    pub(super) fn take(&mut self) -> Instant {
+    /// The head is complete and taken out of what was received. Says when it began; `None` when it came in one piece, just
+    /// now.
+    pub(super) fn take(&mut self) -> Option<Instant> {
         self.searched = 0;
-        self.begun.take().unwrap_or_else(Instant::now)
+        self.begun.take()
     }
 
     /// Until when the head has to be there, and the name of that limit.

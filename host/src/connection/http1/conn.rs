@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     /// Answers one request; says whether there may be another.
     async fn exchange(&mut self, server: &Connections, peer: &Arc<Peer>) -> io::Result<bool> {
         let Some((head, began)) = self.inbound.take_head() else { return Ok(false) };
-        let Head { parts, framing, expects_continue, keep_alive } = head;
+        let (now, Head { parts, framing, expects_continue, keep_alive }) = (Instant::now(), head);
         let facts = Facts {
             version: parts.version,
             is_head: parts.method == Method::HEAD,
@@ -155,8 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
             keep_alive,
         };
         self.link.begin(facts.version == Version::HTTP_11, expects_continue);
-        self.outbound.begin(self.clocks.write.map(|limit| Instant::now() + limit));
-        self.read_deadline = self.clocks.read.map(|limit| began + limit);
+        self.outbound.begin(self.clocks.write.map(|limit| now + limit));
+        self.read_deadline = self.clocks.read.map(|limit| began.unwrap_or(now) + limit);
         self.owes_continue = expects_continue;
         self.sentry = Sentry::default();
         self.awaited = Awaited::Head;

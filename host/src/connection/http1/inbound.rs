@@ -4,12 +4,13 @@
 //! clocks of net/http hang on one place, and nothing behind a broken body is ever taken for a request.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::io::poll_read_buf;
 
@@ -19,15 +20,14 @@ use super::clock::{Clocks, Timer, timed_out};
 use super::head::{self, Framing, Head};
 use super::refusal::Refusal;
 
-/// What is read of a head at a time, and of a body. An idle connection holds neither.
-const HEAD_READ_BYTES: usize = 4096;
+/// What is read at a time of a head, and to see whether the client is still there while a response is under way.
+const FEW_BYTES: usize = 4096;
+
+/// What is read of a body at a time. An idle connection holds no room for it.
 const BODY_READ_BYTES: usize = 64 * 1024;
 
 /// With less room than this, more is made for a body.
 const BODY_ROOM_BYTES: usize = 8 * 1024;
-
-/// What is read while a response is under way, to see whether the client is still there.
-const WATCH_BYTES: usize = 4096;
 
 /// Room beyond `max_header_bytes` (Go: net/http.Server.initialReadLimitSize).
 const HEAD_SLACK_BYTES: usize = 4096;
@@ -60,8 +60,8 @@ pub(super) struct Inbound {
     received: BytesMut,
     place: Place,
     arrival: Arrival,
-    /// Complete, and when it began. It stays where it is until it is used: it is large.
-    head: Option<(Head, Instant)>,
+    /// Complete, and when it began, if that was not just now. It stays where it is until it is used: it is large.
+    head: Option<(Head, Option<Instant>)>,
     /// The client has ended its side of the stream.
     has_ended: bool,
     /// The client may still be sending when the connection closes.
@@ -145,8 +145,7 @@ impl Inbound {
             let (limit, reason) = self.arrival.deadline(clocks);
             let is_ours = end.is_some_and(|end| limit.is_none_or(|limit| end <= limit));
             let deadline = if is_ours { end } else { limit };
-            let room = HEAD_READ_BYTES.max(self.received.len());
-            match ready!(self.poll_fill(stream, cx, (room, room), deadline)) {
+            match ready!(self.poll_few(stream, cx, deadline)) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     let refusal = self.arrival.stopped(&self.received, Stop::Timeout);
@@ -161,8 +160,8 @@ impl Inbound {
         }
     }
 
-    /// The head that has been read, and when it began to arrive.
-    pub(super) fn take_head(&mut self) -> Option<(Head, Instant)> {
+    /// The head that has been read, and when it began to arrive; `None` when all of it came just now.
+    pub(super) fn take_head(&mut self) -> Option<(Head, Option<Instant>)> {
         self.head.take()
     }
 
@@ -171,7 +170,11 @@ impl Inbound {
         if len > self.head_bytes_max {
             return self.refuse(Refusal::HeadTooLarge);
         }
-        match head::parse(&self.received.split_to(len).freeze()) {
+        // Mostly it is all there is, and need not be shared with what follows.
+        let is_all = len == self.received.len();
+        let head =
+            if is_all { std::mem::take(&mut self.received) } else { self.received.split_to(len) }.freeze();
+        match head::parse(&head) {
             Err(refusal) => self.refuse(refusal),
             Ok(head) => {
                 if head.parts.method == http::Method::POST {
@@ -264,14 +267,29 @@ impl Inbound {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
-        while self.is_read() && !self.has_ended && self.received.len() < WATCH_BYTES {
-            match self.poll_fill(stream, cx, (WATCH_BYTES, WATCH_BYTES), None) {
+        while self.is_read() && !self.has_ended && self.received.len() < FEW_BYTES {
+            match self.poll_few(stream, cx, None) {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
         }
         Ok(())
+    }
+
+    /// Reads once what is a few bytes as a rule. They come by way of the stack: a buffer for all that could come would be made
+    /// and dropped for each request.
+    fn poll_few<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = [MaybeUninit::uninit(); FEW_BYTES];
+        let mut read = ReadBuf::uninit(&mut room);
+        let polled = Pin::new(stream).poll_read(cx, &mut read);
+        self.received.extend_from_slice(read.filled());
+        self.after_read(polled.map_ok(|()| read.filled().len()), cx, deadline)
     }
 
     /// Reads once. With room for less than `few` bytes, it is made for `many`.
@@ -285,20 +303,26 @@ impl Inbound {
         if self.received.capacity() - self.received.len() < few {
             self.received.reserve(many);
         }
-        match poll_read_buf(Pin::new(stream), cx, &mut self.received) {
-            Poll::Ready(Ok(count)) => {
-                self.has_ended = count == 0;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                if self.received.is_empty() {
-                    self.received = BytesMut::new();
-                }
-                ready!(self.timer.poll(cx, deadline));
-                Poll::Ready(Err(timed_out("the request took too long")))
-            }
+        let polled = poll_read_buf(Pin::new(stream), cx, &mut self.received);
+        self.after_read(polled, cx, deadline)
+    }
+
+    /// Passes on what became of a read, or `TimedOut` when there is nothing to read at the deadline.
+    fn after_read(
+        &mut self,
+        polled: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+        deadline: Option<Instant>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(read) = polled {
+            self.has_ended |= matches!(read, Ok(0));
+            return Poll::Ready(read);
         }
+        if self.received.is_empty() {
+            self.received = BytesMut::new();
+        }
+        ready!(self.timer.poll(cx, deadline));
+        Poll::Ready(Err(timed_out("the request took too long")))
     }
 
     /// Forgets what was received.

@@ -22,8 +22,12 @@ const HEAD_AHEAD: &[u8] = b"HTTP/1.";
 /// What every chunk may begin with, the last one too (RFC 9112 section 7.1: `1*HEXDIG`, `1*("0")`).
 const CHUNK_AHEAD: &[u8] = b"0";
 
-/// Content up to this is copied behind its head, so that one write of one buffer sends both.
-const COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Content up to this is copied behind its head, so that one write of one buffer sends both. With more, a write of several
+/// parts costs less than the copy.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// A chunk's size and the ends of its two lines: 16 hexadecimal digits at most.
+const CHUNK_LINES_BYTES: usize = 20;
 
 /// With so much waiting, a handler that writes waits too.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -137,10 +141,12 @@ impl Outbound {
     pub(super) fn push_content(&mut self, content: Bytes, is_chunked: bool) {
         self.is_flushed = false;
         let tail: &[u8] = if is_chunked { b"\r\n" } else { b"" };
+        let is_copied = content.len() <= COPIED_BYTES_MAX;
+        self.buffer.reserve(CHUNK_LINES_BYTES + if is_copied { content.len() } else { 0 });
         if is_chunked {
             push_chunk_size(&mut self.buffer, content.len());
         }
-        if content.len() <= COPIED_BYTES_MAX {
+        if is_copied {
             self.buffer.extend_from_slice(&content);
             self.buffer.extend_from_slice(tail);
         } else {
