@@ -3,6 +3,10 @@
 //! Open loop: requests are sent when the clock says so, whatever has become of those before, and latency counts from that
 //! time. One that finds no free connection waits for it, and that counts too; so a server that stops for a while is seen
 //! to keep all those waiting that would have come meanwhile.
+//!
+//! On a machine that others use too, a core is taken away now and then, for longer than any server needs. So each percentile is
+//! taken over a tenth of a second, and of those the median counts: what a server does all the time is in it, what happens to
+//! it once a second is not.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write as _};
@@ -19,6 +23,12 @@ use crate::spread::{Spread, times_native};
 /// Of what a closed loop gets through.
 const LOAD: f64 = 0.7;
 
+/// What a percentile is taken over.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// Windows with fewer requests do not count.
+const WINDOW_REQUESTS: usize = 200;
+
 /// How much of the latency may be the load generator's.
 const LATE: f64 = 0.25;
 
@@ -31,7 +41,7 @@ struct Sample {
     rate: f64,
     p50_us: f64,
     p99_us: f64,
-    /// How late 1 % of the requests were sent, in µs: more than a little says that the load generator is the limit.
+    /// How late 1 % of a window's requests were sent, in µs: more than a little says that the load generator is the limit.
     late_us: f64,
 }
 
@@ -75,45 +85,53 @@ fn measure(row: &Row, length: Duration) -> Sample {
     run_load(server.address, row, WARM_UP);
     let reached = run_load(server.address, row, length) as f64 / length.as_secs_f64();
     let rate = reached * LOAD;
-    let mut outcome = open_loop(server.address, row, rate, length);
+    let requests = open_loop(server.address, row, rate, length);
+    let mut windows = vec![Vec::new(); length.div_duration_f64(WINDOW).ceil() as usize];
+    requests.iter().for_each(|request| windows[request.due.div_duration_f64(WINDOW) as usize].push(*request));
+    windows.retain(|window| window.len() >= WINDOW_REQUESTS);
+    assert!(!windows.is_empty(), "too few requests a second for a percentile");
+    let median_of = |part: f64, time: fn(&Request) -> Duration| {
+        Spread::of(windows.iter().map(|window| percentile(window.iter().map(time).collect(), part))).median
+    };
     Sample {
         rate,
-        p50_us: percentile(&mut outcome.latencies, 0.5),
-        p99_us: percentile(&mut outcome.latencies, 0.99),
-        late_us: percentile(&mut outcome.late, 0.99),
+        p50_us: median_of(0.5, |request| request.answered - request.due),
+        p99_us: median_of(0.99, |request| request.answered - request.due),
+        late_us: median_of(0.99, |request| request.sent - request.due),
     }
 }
 
-fn percentile(times: &mut [Duration], part: f64) -> f64 {
+fn percentile(mut times: Vec<Duration>, part: f64) -> f64 {
     let index = ((times.len() as f64 * part) as usize).min(times.len() - 1);
     times.select_nth_unstable(index).1.as_secs_f64() * 1e6
 }
 
-/// What became of the requests, counted from when each was due.
-#[derive(Default)]
-struct Outcome {
-    latencies: Vec<Duration>,
-    late: Vec<Duration>,
+/// When a request was due, sent and answered, from the beginning of the run.
+#[derive(Clone, Copy, Default)]
+struct Request {
+    due: Duration,
+    sent: Duration,
+    answered: Duration,
 }
 
-/// A connection, and when its request was due.
+/// A connection, and its request.
 struct Conn {
     stream: TcpStream,
     reply: Reply,
-    due: Duration,
+    request: Request,
 }
 
 /// Sends `rate` requests a second at random times, as many independent clients would. Never sleeps: the core has nothing
 /// else to do, and a timer would be too coarse.
-fn open_loop(address: SocketAddr, row: &Row, rate: f64, length: Duration) -> Outcome {
+fn open_loop(address: SocketAddr, row: &Row, rate: f64, length: Duration) -> Vec<Request> {
     let open = |_| {
         let stream = connect(address);
         stream.set_nonblocking(true).expect("a socket");
-        Conn { stream, reply: Reply::new(), due: Duration::ZERO }
+        Conn { stream, reply: Reply::new(), request: Request::default() }
     };
     let mut free: VecDeque<Conn> = (0..row.connections).map(open).collect();
     let mut in_flight = VecDeque::new();
-    let mut outcome = Outcome::default();
+    let mut answered = Vec::new();
     let (start, mut due) = (Instant::now(), Duration::ZERO);
     while due < length || !in_flight.is_empty() {
         let now = start.elapsed();
@@ -123,9 +141,8 @@ fn open_loop(address: SocketAddr, row: &Row, rate: f64, length: Duration) -> Out
             && let Some(mut conn) = free.pop_front()
         {
             conn.stream.write_all(&row.request).expect("a request is sent");
-            conn.due = due;
+            conn.request = Request { due, sent: now, answered: now };
             in_flight.push_back(conn);
-            outcome.late.push(now - due);
             // Gaps of a Poisson process.
             due += Duration::from_secs_f64(-(1.0 - rand::random::<f64>()).ln() / rate);
         }
@@ -137,11 +154,11 @@ fn open_loop(address: SocketAddr, row: &Row, rate: f64, length: Duration) -> Out
             Err(error) => panic!("an answer comes, not {error}"),
         };
         if is_answered {
-            outcome.latencies.push(start.elapsed() - conn.due);
+            answered.push(Request { answered: start.elapsed(), ..conn.request });
             free.push_back(conn);
         } else {
             in_flight.push_back(conn);
         }
     }
-    outcome
+    answered
 }

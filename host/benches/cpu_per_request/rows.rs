@@ -19,6 +19,7 @@ const TUNED: [&str; 5] = [
 const REUSE_128: &str = "--max-instance-reuse-count=128";
 const FRESH: &str = "--max-instance-reuse-count=1";
 
+const SNAPSHOT: &str = "snapshot = true\n";
 const REUSED: &str = "isolation = \"reuse\"\nmax_requests = 128\n";
 const CONCURRENT: &str = "isolation = \"concurrent\"\nmax_requests = 128\nmax_concurrent = 16\n";
 
@@ -136,12 +137,14 @@ fn wasmux(guests: &Guests) -> Vec<Row> {
     ] {
         rows.push(Row::hello(name, "/hello/World", handler(wasm, keys, "GET /hello/{name}")));
     }
-    for (name, keys) in
-        [("wasmux, users (JSON), fresh", ""), ("wasmux, users (JSON), reused 128 times", REUSED)]
-    {
+    for (name, keys) in [
+        ("wasmux, users (JSON), fresh", ""),
+        ("wasmux, users (JSON), snapshot, fresh", SNAPSHOT),
+        ("wasmux, users (JSON), reused 128 times", REUSED),
+    ] {
         rows.push(Row::hello(name, "/users/1", handler(&guests.users, keys, "/users/")));
     }
-    let started = handler(&guests.tables, "snapshot = true\n", "/is_prime/{what}");
+    let started = handler(&guests.tables, SNAPSHOT, "/is_prime/{what}");
     rows.push(Row::hello("wasmux, table of 2 MB, snapshot, fresh", "/is_prime/1999993", started));
     let folder = root().join("examples/hello/src").display().to_string();
     let files = Server::Wasmux(format!("[routes]\n\"/\" = {{ files = {folder:?} }}\n"));
