@@ -100,7 +100,9 @@ impl Reloader {
     }
 
     fn put_in_force(&mut self, config: &Config, deployment: Deployment) {
-        self.in_force.store(Arc::new(deployment));
+        let before = self.in_force.swap(Arc::new(deployment));
+        // Its code and its idle instances take a while to go, which with one thread would be everybody's.
+        tokio::task::spawn_blocking(move || drop(before));
         self.number += 1;
         tracing::info!("reloaded: {}, deployment {}", config.summary(), self.number);
         let (process, servers) = &self.running;

@@ -142,7 +142,7 @@ fn clients_that_leave_give_their_seat_back() {
     });
     // One that has become idle just when a request looks for a place may go for it; those that clients leave do not.
     let served: Vec<u32> = served.collect();
-    assert!(served.iter().any(|count| *count > 2), "{served:?}");
+    assert!(served.iter().filter(|count| **count > 2).count() >= 3, "{served:?}");
 }
 
 #[test]

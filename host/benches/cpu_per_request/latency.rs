@@ -5,8 +5,8 @@
 //! to keep all those waiting that would have come meanwhile.
 //!
 //! On a machine that others use too, a core is taken away now and then, for longer than any server needs. So each percentile is
-//! taken over a tenth of a second, and of those the median counts: what a server does all the time is in it, what happens to
-//! it once a second is not.
+//! taken over a tenth of a second, and of those the median counts: a stop that is in most of them is seen, one that comes once
+//! a second is not, whosever it is.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write as _};
@@ -23,11 +23,9 @@ use crate::spread::{Spread, times_native};
 /// Of what a closed loop gets through.
 const LOAD: f64 = 0.7;
 
-/// What a percentile is taken over.
+/// What a percentile is taken over; longer where that has fewer requests than these.
 const WINDOW: Duration = Duration::from_millis(100);
-
-/// Windows with fewer requests do not count.
-const WINDOW_REQUESTS: usize = 200;
+const WINDOW_REQUESTS: f64 = 400.0;
 
 /// How much of the latency may be the load generator's.
 const LATE: f64 = 0.25;
@@ -58,7 +56,8 @@ pub(crate) fn run(mut rows: Vec<Row>, options: &Options) {
         }
     }
     eprintln!();
-    println!("{CONNECTIONS} connections, open loop, {:.0} % of what a closed loop reaches\n", LOAD * 100.0);
+    println!("{CONNECTIONS} connections, open loop, {:.0} % of what a closed loop reaches.", LOAD * 100.0);
+    println!("Medians of the percentiles of each tenth of a second.\n");
     println!(
         "| server | requests/s | p50 µs | p99 µs (min–max) | × native's p99 (min–max) | sent late, p99 µs |"
     );
@@ -86,10 +85,15 @@ fn measure(row: &Row, length: Duration) -> Sample {
     let reached = run_load(server.address, row, length) as f64 / length.as_secs_f64();
     let rate = reached * LOAD;
     let requests = open_loop(server.address, row, rate, length);
-    let mut windows = vec![Vec::new(); length.div_duration_f64(WINDOW).ceil() as usize];
-    requests.iter().for_each(|request| windows[request.due.div_duration_f64(WINDOW) as usize].push(*request));
-    windows.retain(|window| window.len() >= WINDOW_REQUESTS);
-    assert!(!windows.is_empty(), "too few requests a second for a percentile");
+    let window = WINDOW.max(Duration::from_secs_f64(WINDOW_REQUESTS / rate)).min(length);
+    let mut windows = vec![Vec::new(); length.div_duration_f64(window) as usize];
+    for request in requests {
+        // The last one would be a part of one.
+        if let Some(window) = windows.get_mut(request.due.div_duration_f64(window) as usize) {
+            window.push(request);
+        }
+    }
+    windows.retain(|window| !window.is_empty());
     let median_of = |part: f64, time: fn(&Request) -> Duration| {
         Spread::of(windows.iter().map(|window| percentile(window.iter().map(time).collect(), part))).median
     };

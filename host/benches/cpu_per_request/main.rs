@@ -1,6 +1,6 @@
 //! CPU time of the server process per request, as a ratio to a native hyper handler measured in the same run.
 //!
-//! Run with: cargo bench -p wasmux --bench cpu_per_request
+//! Run with: cargo bench --workspace --profile dist --bench cpu_per_request
 //!
 //! After `--`: `--rounds 7 --seconds 3` for less spread, `--only 0.2` for the rows with that in their name. `--p99` measures
 //! latency under an open load instead, `--instructions` counts instructions under valgrind. Needs two cores: the server

@@ -62,14 +62,14 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
     };
     let start = Start { program, handover, source, config, engine, tls, deployment };
     let code = runtime.block_on(serve(start));
-    // Whatever still runs was cut off on purpose; waiting for it would be the opposite.
+    // Whatever still runs was cut off on purpose; nothing that a thread is at is waited for.
     runtime.shutdown_background();
     code
 }
 
 /// What tasks run on: as many threads as there are processors, if nothing else is said.
 fn runtime(threads: Option<usize>) -> std::io::Result<Runtime> {
-    let threads = threads.map_or_else(|| available_parallelism().map(NonZero::get), Ok)?;
+    let threads = threads.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
     // One thread has nobody to share its work with, and does without what that takes.
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.worker_threads(threads).enable_all().build()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Response;
 use tokio::time::Instant;
@@ -328,7 +328,6 @@ impl Guest {
     }
 }
 
-/// By the coarse clock, which is up to 10 ms late.
 fn unix_ms() -> u64 {
-    coarsetime::Clock::now_since_epoch().as_millis()
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
