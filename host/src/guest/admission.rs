@@ -135,10 +135,15 @@ impl Admission {
         }
     }
 
+    /// Places for a new instance, if there are any.
+    pub(super) fn free_place(&self) -> Option<Taken> {
+        self.lane.places.try_take(self.user, self.places)
+    }
+
     /// Places for a new instance, if there are any or idle instances can make room for it.
     pub(super) fn try_place(&self) -> Option<Taken> {
         loop {
-            let taken = self.lane.places.try_take(self.user, self.places);
+            let taken = self.free_place();
             if taken.is_some() || !self.lane.evict() {
                 return taken;
             }

@@ -93,6 +93,11 @@ impl Inner {
         self.queue.is_empty() && self.active.is_empty()
     }
 
+    /// The clients of all its requests have, or are about to have, their whole response.
+    fn has_answered_all(&self) -> bool {
+        self.queue.is_empty() && self.active.iter().all(|active| active.outbox.is_complete())
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -129,17 +134,15 @@ impl Seats {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Requests it has; none when it takes no more.
-    fn load(&self) -> Option<usize> {
+    /// Requests it has; none when it is not to be asked.
+    fn load(&self, ask: Ask) -> Option<usize> {
         let inner = self.lock();
         let load = inner.queue.len() + inner.active.len();
-        (!inner.is_closed && load < self.at_a_time).then_some(load)
-    }
-
-    /// Whether it is not to be asked. One that runs and has no request left is about to wait.
-    fn is_busy(&self, load: usize, ask: Ask) -> bool {
-        let is_running = ask == Ask::Waiting && load > 0 && self.is_running.load(Ordering::Relaxed);
-        is_running || self.is_computing.load(Ordering::Relaxed)
+        // One that runs and has answered all of its requests is about to wait.
+        let is_running =
+            ask == Ask::Waiting && self.is_running.load(Ordering::Relaxed) && !inner.has_answered_all();
+        let is_busy = is_running || self.is_computing.load(Ordering::Relaxed);
+        (!inner.is_closed && !is_busy && load < self.at_a_time).then_some(load)
     }
 
     fn accept(&self, job: Job) {
@@ -318,8 +321,7 @@ impl Crowd {
     /// Seats `job` where the fewest are; leaves it there when there is no room.
     pub(super) fn offer(&self, job: &mut Option<Job>, ask: Ask) -> bool {
         let all = self.lock();
-        let free = all.iter().filter_map(|seats| Some((seats.load()?, seats)));
-        let free = free.filter(|(load, seats)| !seats.is_busy(*load, ask));
+        let free = all.iter().filter_map(|seats| Some((seats.load(ask)?, seats)));
         // Nobody else fills a seat while this lock is held.
         let Some((_, seats)) = free.min_by_key(|(load, _)| *load) else { return false };
         job.take().into_iter().for_each(|job| seats.accept(job));

@@ -68,9 +68,10 @@ impl Guest {
         if self.crowd.offer(&mut job, Ask::Waiting) {
             return Ok(None);
         }
-        let places = match self.admission.try_place() {
+        let places = match self.admission.free_place() {
             Some(places) => Some(places),
             None => {
+                // While one waits for a seat, its own handler's instances make no room for another one.
                 let either = async {
                     tokio::select! {
                         biased;

@@ -23,6 +23,10 @@ use super::{Handle, Instance};
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
 
+/// Polls in a row that an epoch tick must interrupt before an instance counts as computing. A single tick may come at any
+/// moment, most of all where others keep the cores busy.
+const COMPUTING: u32 = 2;
+
 /// Serves requests until `seats` is closed and empty. What goes wrong with the instance is told to all it has.
 pub(in super::super::super) async fn serve(
     linked: Arc<Linked>,
@@ -105,12 +109,14 @@ async fn drive(instance: &mut Instance, seats: &Arc<Seats>, pulse: &Pulse) -> Re
     }));
     let mut work = pin!(settled(pulse, turns));
     let mut clock = pin!(sleep_until(Instant::now()));
+    let mut interrupted_in_a_row = 0;
     poll_fn(|cx| {
         seats.set_running();
         let seen = pulse.interruptions();
         let polled = work.as_mut().poll(cx);
         let is_computing = pulse.interruptions() != seen;
-        seats.set_computing(is_computing);
+        interrupted_in_a_row = if is_computing { interrupted_in_a_row + 1 } else { 0 };
+        seats.set_computing(interrupted_in_a_row >= COMPUTING);
         if let Poll::Ready(result) = polled {
             return Poll::Ready(result.flatten().map_err(Ended::Failed));
         }
