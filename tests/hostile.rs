@@ -120,7 +120,7 @@ fn a_guest_opens_no_more_files_than_it_may() {
             (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 0)
             (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 128)))))
         unreachable))"#;
-    let routes = "[handlers.opens]\nwasm = \"opens.wat\"\nfolders = { \"/a\" = \"folder\" }\n[routes]\n\"/\" = \"opens\"\n";
+    let routes = "[handlers.opens]\nwasm = \"opens.wat\"\nfiles = { \"/a\" = \"folder\" }\n[routes]\n\"/\" = \"opens\"\n";
     let server = Site::new(routes).file("opens.wat", OPENS).file("folder/file", "").serve();
     assert_eq!(server.get("/").status, 500);
     server.log.wait_for(&["holds more than the handler's `handles` limit: resource table has no free keys"]);

@@ -15,6 +15,7 @@ mod examples; // every example over the wire
 mod fields; // how many header fields there may be, and how large
 mod files; // the `files` handler
 mod floods; // clients that want more than their share: neighbours do not notice
+mod grants; // configuration, secrets and folders: granted, refused, changed while it runs
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
 mod http2; // its limits, against clients that mean harm
 mod imports; // what components import: refused when nobody has it, denied when nothing is granted

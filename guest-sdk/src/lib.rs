@@ -76,6 +76,7 @@
 //! | `r.TLS.PeerCertificates[0].Subject` | [`Request::client_subject`] |
 //! | `httptest.NewRequest`, `NewRecorder` | [`Request::get`] and so on, [`Recorder::serve`] |
 //! | `panic(http.ErrAbortHandler)` | returning an [`Error`] |
+//! | `os.Getenv` | [`config::get`] for what changes without a rebuild; [`std::env::var`] sees `env` |
 //! | `log.Printf` | the [`log`] crate, whose lines carry the request's id in the host's log |
 //!
 //! # Features
@@ -84,6 +85,7 @@
 
 mod body;
 mod buffer;
+pub mod config;
 mod content;
 mod cookie;
 mod cross_origin;

@@ -7,8 +7,10 @@ use http::{HeaderMap, StatusCode};
 use crate::{Handler, TestRequest};
 
 mod tape;
+mod world;
 
 pub(crate) use tape::{Script, Tape};
+pub(crate) use world::{World, config};
 
 /// A recorded response; net/http's `httptest.ResponseRecorder`.
 ///
@@ -45,6 +47,7 @@ impl Recorder {
     /// When the request was built wrongly (see [`TestRequest`]), and when the handler panics.
     #[must_use]
     pub fn serve(handler: impl Handler, request: TestRequest) -> Self {
+        let _world = request.world().enter();
         Tape::record(&handler, request.into_script())
     }
 

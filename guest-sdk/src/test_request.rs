@@ -11,7 +11,10 @@ use http::Method;
 use wasmux_abi::{Errno, FieldsWriter, Head, fields_size};
 use wasmux_mux::{Found, Mux};
 
-use crate::{Handler, Request, recorder::Script};
+use crate::{
+    Handler, Request,
+    recorder::{Script, World},
+};
 
 type Field = (Vec<u8>, Vec<u8>);
 
@@ -47,6 +50,7 @@ pub struct TestRequest {
     trailers: Vec<Field>,
     gone_after: Option<usize>,
     next: Option<NextHandler>,
+    world: World,
 }
 
 /// The handler behind the one that is tested.
@@ -95,6 +99,7 @@ impl Request {
             trailers: Vec::new(),
             gone_after: None,
             next: None,
+            world: World::default(),
         }
     }
 }
@@ -255,6 +260,18 @@ impl TestRequest {
     pub fn next(mut self, handler: impl Handler + 'static) -> Self {
         self.next = Some(NextHandler(Rc::new(handler)));
         self
+    }
+
+    /// Sets a value of the handler's configuration; see [`config`](crate::config).
+    #[must_use]
+    pub fn config(mut self, name: &str, value: &str) -> Self {
+        self.world.config.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// What surrounds the handler while it is tested.
+    pub(crate) fn world(&self) -> World {
+        self.world.clone()
     }
 
     /// What the handler behind gets when the tested one sends this on, with what is left of the body.

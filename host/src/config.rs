@@ -7,6 +7,7 @@ use toml::de::DeTable;
 use wasmux_mux::Mux;
 
 mod fixed;
+mod grants;
 mod handlers;
 mod limits;
 mod listen;

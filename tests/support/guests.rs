@@ -108,7 +108,7 @@ pub(crate) fn puppet_site(settings: &str) -> Site {
 /// The target of components.
 const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
-/// The file of a raw component: `proxy` or `reach` (wasi:http 0.2), or `service`, `middleware`, `trouble` or `reach3` (0.3).
+/// The file of a component: `granted` (made with the SDK), `proxy` or `reach` (wasi:http 0.2), or `service`, `middleware`, `trouble` or `reach3` (0.3).
 pub(crate) fn component(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build_components).join(format!("{name}.wasm"))
@@ -130,7 +130,7 @@ fn build_components() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(root()).args(["build", "--profile", "guest", "--target", COMPONENT_TARGET]);
-    for package in ["proxy", "reach", "service", "middleware", "trouble", "reach3"] {
+    for package in ["proxy", "reach", "service", "middleware", "trouble", "reach3", "granted"] {
         build.args(["-p", package]);
     }
     build.arg("--target-dir").arg(&target);

@@ -16,6 +16,8 @@ pub const HTTP_MODULE: &str = "wasmux:http/1";
 pub const LOG_MODULE: &str = "wasmux:log/1";
 /// Import module of the handler behind this one (ABI.md section 6).
 pub const NEXT_MODULE: &str = "wasmux:next/1";
+/// Import module of the handler's configuration (ABI.md section 9).
+pub const CONFIG_MODULE: &str = "wasmux:config/1";
 /// Import module of WASI preview 1.
 pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
 
@@ -55,6 +57,16 @@ pub enum Errno {
     NoBody = -6,
     /// More body bytes than the declared Content-Length.
     Length = -7,
+    /// There is nothing of this name.
+    Absent = -8,
+    /// It was not granted.
+    Denied = -9,
+    /// It took too long.
+    Timeout = -10,
+    /// Whoever was asked has failed, or cannot be reached.
+    Failed = -11,
+    /// It is not as the call presumes, or somebody else was first.
+    Conflict = -12,
 }
 
 impl Errno {
@@ -75,6 +87,11 @@ impl Errno {
             -5 => Self::Broken,
             -6 => Self::NoBody,
             -7 => Self::Length,
+            -8 => Self::Absent,
+            -9 => Self::Denied,
+            -10 => Self::Timeout,
+            -11 => Self::Failed,
+            -12 => Self::Conflict,
             _ => return None,
         })
     }

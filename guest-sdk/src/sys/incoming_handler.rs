@@ -27,6 +27,7 @@ use crate::{
     logger, routes,
 };
 
+pub(crate) mod config;
 mod fields;
 mod request;
 mod response;

@@ -1,6 +1,9 @@
-//! The host as the `serve_http` ABI has it: the imports of ABI.md sections 4 and 5.
+//! The host as the `serve_http` ABI has it: the imports of ABI.md sections 4, 5 and 6, and those of its modules here.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    mem::MaybeUninit,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use wasmux_abi::Errno;
 
@@ -11,6 +14,8 @@ use crate::{
     exchange::{self, Exchange, HEAD_INLINE_BYTES},
     logger,
 };
+
+pub(crate) mod config;
 
 /// Reads what the host writes to `(pointer, length)` and answers with the size it has or needs.
 type Fill = unsafe extern "C" fn(*mut u8, usize) -> i32;
@@ -174,9 +179,14 @@ fn fill_bytes<const N: usize>(into: &mut Bytes<N>, fill: Fill) -> Result<(), usi
 
 /// A vector of `size` bytes from the host.
 fn fill_vec(size: usize, fill: Fill) -> Vec<u8> {
+    // SAFETY: pointer and length describe `room`, which the host writes to during the call only.
+    fill_with(size, |room| unsafe { fill(room.as_mut_ptr().cast(), room.len()) })
+}
+
+/// The same, from a call that takes more than a buffer: `fill` writes as many bytes as it answers, if they fit.
+fn fill_with(size: usize, fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> i32) -> Vec<u8> {
     let mut bytes = Vec::<u8>::with_capacity(size);
-    // SAFETY: pointer and length describe the vector's own room.
-    let filled = usize::try_from(unsafe { fill(bytes.as_mut_ptr(), size) }).unwrap_or(0);
+    let filled = usize::try_from(fill(&mut bytes.spare_capacity_mut()[..size])).unwrap_or(0);
     if filled <= size {
         // SAFETY: the host has written exactly `filled` bytes, and the capacity is at least `size`.
         unsafe { bytes.set_len(filled) };

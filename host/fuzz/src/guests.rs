@@ -13,6 +13,7 @@ type Import = (&'static str, &'static str, &'static str, bool);
 const HTTP: &str = "wasmux:http/1";
 const LOG: &str = "wasmux:log/1";
 const NEXT: &str = "wasmux:next/1";
+const CONFIG: &str = "wasmux:config/1";
 const WASI: &str = "wasi_snapshot_preview1";
 
 /// The contract's own functions, as in ABI.md.
@@ -31,6 +32,8 @@ const CONTRACT: &[Import] = &[
     (HTTP, "client_gone", "", true),
     (LOG, "log", "ib", false),
     (LOG, "enabled", "i", true),
+    (CONFIG, "get", "pb", true),
+    (CONFIG, "all", "b", true),
 ];
 
 /// Those of guests that have a next handler.

@@ -1,14 +1,15 @@
 //! Arbitrary guests against the host calls of `serve_http`: the outcome is a response that may be sent or an error that is
 //! not the host's own, it is there in time, and the next request finds a host that serves.
 
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use wasmux::body::Body;
-use wasmux::guest::{Answer, Guest, GuestEngine, GuestSettings, Incoming, Next, OnDisconnect};
+use wasmux::guest::{
+    Answer, Folder, Grants, Guest, GuestEngine, GuestSettings, Incoming, Next, OnDisconnect, Settings,
+};
 
 use crate::guests::Program;
 use crate::world::{Client, PATIENT_TIMEOUT, engine, exchange, load, settings, sound_guest};
@@ -29,6 +30,19 @@ struct World {
     next: Arc<dyn Next>,
     /// The folder that guests may read.
     folder: tempfile::TempDir,
+}
+
+impl World {
+    fn grants(&self, has_files: bool) -> Grants {
+        let mut settings = Settings::default();
+        settings.insert("KEY".to_owned(), "value of a key".to_owned());
+        let folder = has_files.then(|| Folder {
+            name: "files".to_owned(),
+            path: self.folder.path().to_owned(),
+            read_only: true,
+        });
+        Grants { settings: Some(Arc::new(settings)), folders: folder.into_iter().collect() }
+    }
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -68,13 +82,13 @@ fn play(u: &mut Unstructured<'_>) -> Result<()> {
     let request = request(u)?;
     let client = if u.ratio(1, 4)? { Client::LeavesAfter(u.int_in_range(0..=3)?) } else { Client::Reads };
     let on_disconnect = if u.ratio(1, 4)? { OnDisconnect::Finish } else { OnDisconnect::Cancel };
-    let folders: Vec<(String, PathBuf)> =
-        if u.ratio(1, 2)? { vec![("files".to_owned(), world.folder.path().to_owned())] } else { vec![] };
+    let has_files = u.ratio(1, 2)?;
     let program = Program::arbitrary(u)?;
 
     let next = program.has_next.then(|| Arc::clone(&world.next));
     let env = vec![("NAME".to_owned(), "value".to_owned())];
-    let settings = GuestSettings { env, folders, on_disconnect, next, ..settings("arbitrary") };
+    let grants = world.grants(has_files);
+    let settings = GuestSettings { env, grants, on_disconnect, next, ..settings("arbitrary") };
     let artifact = load(&world.engine, program.wat.as_bytes());
     let guest = artifact.and_then(|artifact| Guest::new(&world.engine, &artifact, settings));
     let guest = Arc::new(guest.unwrap_or_else(|error| panic!("{error}\n{}", program.wat)));

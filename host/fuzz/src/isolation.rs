@@ -11,7 +11,7 @@ use arbitrary::Unstructured;
 use bytes::Bytes;
 use http::Request;
 use wasmux::error::Error;
-use wasmux::guest::{Guest, GuestEngine, GuestSettings, Isolation, Reuse};
+use wasmux::guest::{Folder, Grants, Guest, GuestEngine, GuestSettings, Isolation, Reuse};
 
 use self::module::{SHOWN_PAGES, module};
 use self::shape::{CALLS_AT, Shape, TABLE_GROWTH};
@@ -86,10 +86,11 @@ impl Subject {
     fn new(name: &str, shape: &Shape, isolation: Isolation) -> Self {
         let (engine, folder) = &*WORLD;
         let wat = module(shape);
+        let folder = Folder { name: "files".to_owned(), path: folder.path().to_owned(), read_only: true };
         let mut settings = GuestSettings {
             isolation,
             env: vec![(ENV.0.to_owned(), ENV.1.to_owned())],
-            folders: vec![("files".to_owned(), folder.path().to_owned())],
+            grants: Grants { folders: vec![folder], ..Grants::default() },
             ..settings(name)
         };
         let hasty = sound_guest(engine, wat.as_bytes(), settings.clone());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use super::grants;
 use super::limits::limits;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
@@ -69,7 +70,7 @@ pub(super) fn read_handler(
     let settings = GuestSettings {
         name: name.value.to_owned(),
         env: environment(&table),
-        folders: folders(&table, folder, problems),
+        grants: grants::read(&table, folder, problems),
         limits,
         isolation: isolation(&table, defaults.isolation),
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
@@ -197,23 +198,6 @@ fn isolation(table: &Table<'_>, defaults: Isolation) -> Isolation {
         Isolation::Reuse(_) => Isolation::Reuse(reuse),
         Isolation::Concurrent(..) => Isolation::Concurrent(reuse, concurrency),
     }
-}
-
-/// Folders that the guest may read, by the names it has for them.
-fn folders(table: &Table<'_>, base: &Path, problems: &Problems) -> Vec<(String, PathBuf)> {
-    let pairs = table.string_map("folders").into_iter().filter_map(|(name, value)| {
-        let path = base.join(value.value);
-        if name.value.is_empty() || name.value.contains('\0') {
-            table.bad_value(&name.span, "`folders`: the guest's name for a folder must not be empty");
-        } else if !path.is_dir() {
-            let message = format!("`folders`: there is no folder {}", path.display());
-            problems.add(ProblemKind::FileMissing, &value.span, message);
-        } else {
-            return Some((name.value.to_owned(), path));
-        }
-        None
-    });
-    pairs.collect()
 }
 
 fn environment(table: &Table<'_>) -> Vec<(String, String)> {

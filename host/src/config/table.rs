@@ -39,12 +39,12 @@ impl<'t> Table<'t> {
         self.entries.get(key)
     }
 
-    /// Whether the key is there, without taking it as asked for.
     /// A table inside this one.
     pub(super) fn inner(&self, key: &str, entries: &'t DeTable<'t>) -> Self {
         Self::new(format!("`{key}` of {}", self.name), entries, self.problems)
     }
 
+    /// Whether the key is there, without taking it as asked for.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
@@ -92,17 +92,31 @@ impl<'t> Table<'t> {
 
     /// A table whose values are all strings, in the order of the file.
     pub(super) fn string_map(&self, key: &'static str) -> Vec<(At<&'t str>, At<&'t str>)> {
-        let Some(table) = self.table(key) else { return Vec::new() };
         let mut pairs = Vec::new();
-        for (name, value) in table.value.iter() {
-            let name_at = At { value: name.get_ref().as_ref(), span: name.span() };
+        for (name, value) in self.entries(key).into_iter().flatten() {
             match value.get_ref().as_str() {
-                Some(text) => pairs.push((name_at, At { value: text, span: value.span() })),
-                None => self.wrong_type(name.get_ref(), value, "a string"),
+                Some(text) => pairs.push((name, At { value: text, span: value.span() })),
+                None => self.wrong_type(name.value, value, "a string"),
             }
         }
-        pairs.sort_by_key(|(name, _)| name.span.start);
         pairs
+    }
+
+    /// The entries of a table of the author's own keys, in the order of the file.
+    pub(super) fn entries(&self, key: &'static str) -> Option<Vec<(At<&'t str>, &'t Spanned<DeValue<'t>>)>> {
+        let table = self.table(key)?;
+        let mut entries: Vec<_> = table
+            .value
+            .iter()
+            .map(|(name, value)| (At { value: name.get_ref().as_ref(), span: name.span() }, value))
+            .collect();
+        entries.sort_by_key(|(name, _)| name.span.start);
+        Some(entries)
+    }
+
+    /// Whether it is true or false.
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.typed(key, "true or false", DeValue::as_bool).map(|found| found.value)
     }
 
     /// A whole number in a range.
@@ -204,7 +218,7 @@ impl<'t> Table<'t> {
         self.typed(key, wanted, |value| value.as_str())
     }
 
-    fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
+    pub(super) fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) {
         let found = value.get_ref().type_str();
         self.bad_value(
             &value.span(),

@@ -169,6 +169,17 @@ impl Artifact {
         Ok(Self { code, file: None })
     }
 
+    /// The import modules of wasmux itself that a core module uses, each once; none of components, which import standard
+    /// interfaces.
+    pub(super) fn own_imports(&self) -> Vec<String> {
+        let Code::Module(module) = &self.code else { return Vec::new() };
+        let mut names: Vec<_> = module.imports().map(|import| import.module().to_owned()).collect();
+        names.retain(|name| name.starts_with("wasmux:"));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// What it imports to call the handler behind it, if anything.
     pub(super) fn import_of_next(&self) -> Option<String> {
         match &self.code {

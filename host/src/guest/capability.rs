@@ -1,11 +1,9 @@
-//! What a guest may reach beyond its own request: everything goes through one trait, and nothing is granted yet.
+//! What a component asks for beyond its own request, and what it was granted of it.
 //!
 //! Standard interfaces are always linked, so that every component loads; using what was not granted fails with the
 //! error that the interface has for that, and says so in the log once for each kind of thing and request.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -16,15 +14,13 @@ use wasmtime_wasi_http::{
     Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
+use super::grants::Grants;
 use super::log::GuestLog;
 use super::outbox::BUFFER_BYTES;
 
 /// A response to a guest's request, and the rest of the work of receiving it.
 pub(super) type Received =
     Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>), HttpError>;
-
-/// A request of a guest on its way out.
-pub(super) type Sending = Pin<Box<dyn Future<Output = Received> + Send>>;
 
 /// Why something is refused: for the log, and for guests where an interface has words for it.
 pub(super) const NOT_GRANTED: &str = "nothing is granted to this handler";
@@ -43,78 +39,6 @@ pub enum Bucket {}
 pub(super) enum Protocol {
     Tcp,
     Udp,
-}
-
-/// What a handler may reach. One for each handler, made at deploy time.
-pub(super) trait Capabilities: fmt::Debug + Send + Sync {
-    /// Sends a request to another server (`wasi:http/outgoing-handler`, `wasi:http/client`).
-    fn send(
-        &self,
-        request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
-        asker: &Asker,
-    ) -> Result<Sending, Denied>;
-
-    /// Whether sockets may be made at all (`wasi:sockets`).
-    fn make_socket(&self, protocol: Protocol, asker: &Asker) -> Result<(), Denied>;
-
-    /// Whether a socket may be bound or connected to this address, or exchange datagrams with it.
-    fn use_socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied>;
-
-    /// Whether the addresses of this name may be looked up (`wasi:sockets/ip-name-lookup`).
-    fn look_up(&self, name: &str, asker: &Asker) -> Result<(), Denied>;
-
-    /// Opens a key-value store (`wasi:keyvalue/store`).
-    fn open_store(&self, name: &str, asker: &Asker) -> Result<Bucket, Denied>;
-
-    /// One value of the handler's configuration, if it is there (`wasi:config/store`).
-    fn setting(&self, key: &str, asker: &Asker) -> Result<Option<String>, Denied>;
-
-    /// All of the handler's configuration.
-    fn settings(&self, asker: &Asker) -> Result<Vec<(String, String)>, Denied>;
-}
-
-/// Nothing is granted.
-#[derive(Debug)]
-pub(super) struct Nothing;
-
-impl Capabilities for Nothing {
-    fn send(
-        &self,
-        request: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
-        asker: &Asker,
-    ) -> Result<Sending, Denied> {
-        Err(asker.deny(Sort::Request, format_args!("a request to {}", request.uri())))
-    }
-
-    fn make_socket(&self, protocol: Protocol, asker: &Asker) -> Result<(), Denied> {
-        let protocol = match protocol {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-        };
-        Err(asker.deny(Sort::Socket, format_args!("a {protocol} socket")))
-    }
-
-    fn use_socket(&self, address: SocketAddr, asker: &Asker) -> Result<(), Denied> {
-        Err(asker.deny(Sort::Socket, format_args!("a socket for {address}")))
-    }
-
-    fn look_up(&self, name: &str, asker: &Asker) -> Result<(), Denied> {
-        Err(asker.deny(Sort::Name, format_args!("the lookup of the name `{name}`")))
-    }
-
-    fn open_store(&self, name: &str, asker: &Asker) -> Result<Bucket, Denied> {
-        Err(asker.deny(Sort::Store, format_args!("the key-value store `{name}`")))
-    }
-
-    fn setting(&self, key: &str, asker: &Asker) -> Result<Option<String>, Denied> {
-        Err(asker.deny(Sort::Setting, format_args!("the configuration `{key}`")))
-    }
-
-    fn settings(&self, asker: &Asker) -> Result<Vec<(String, String)>, Denied> {
-        Err(asker.deny(Sort::Setting, format_args!("the configuration")))
-    }
 }
 
 /// The kinds of things whose refusal is logged, each once for a request.
@@ -153,17 +77,17 @@ impl Asker {
     }
 }
 
-/// What a handler may reach, and on whose behalf it asks; what wasmtime-wasi-http asks when a guest does something
+/// What a handler was granted, and on whose behalf it asks; what wasmtime-wasi-http asks when a guest does something
 /// with HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Hooks {
-    capabilities: Arc<dyn Capabilities>,
+    grants: Arc<Grants>,
     asker: Asker,
 }
 
 impl Hooks {
-    pub(super) fn new(capabilities: Arc<dyn Capabilities>, log: GuestLog) -> Self {
-        Self { capabilities, asker: Asker::new(log) }
+    pub(super) fn new(grants: Arc<Grants>, log: GuestLog) -> Self {
+        Self { grants, asker: Asker::new(log) }
     }
 
     /// From now on it is asked for another request.
@@ -171,34 +95,49 @@ impl Hooks {
         self.asker.0.refused.store(0, Ordering::Relaxed);
     }
 
-    /// Asks for each address a guest wants a socket for. Whether there may be sockets, and names looked up, is asked in
-    /// front of wasmtime (`sockets`).
+    /// Refuses each address that a guest wants a socket for: sockets are not granted. Whether there may be any, and names
+    /// looked up, is asked in front of wasmtime (`sockets`).
     pub(super) fn allow_sockets(&self, builder: &mut WasiCtxBuilder) {
-        let hooks = self.clone();
+        let asker = self.asker.clone();
         builder.allow_ip_name_lookup(true).socket_addr_check(move |address, _| {
-            let allowed = hooks.capabilities.use_socket(address, &hooks.asker).is_ok();
-            Box::pin(async move { allowed })
+            asker.deny(Sort::Socket, format_args!("a socket for {address}"));
+            Box::pin(async move { false })
         });
     }
 
     pub(super) fn make_socket(&self, protocol: Protocol) -> Result<(), Denied> {
-        self.capabilities.make_socket(protocol, &self.asker)
+        let protocol = match protocol {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+        };
+        Err(self.asker.deny(Sort::Socket, format_args!("a {protocol} socket")))
     }
 
     pub(super) fn look_up(&self, name: &str) -> Result<(), Denied> {
-        self.capabilities.look_up(name, &self.asker)
+        Err(self.asker.deny(Sort::Name, format_args!("the lookup of the name `{name}`")))
     }
 
+    /// Opens a key-value store (`wasi:keyvalue/store`).
     pub(super) fn open_store(&self, name: &str) -> Result<Bucket, Denied> {
-        self.capabilities.open_store(name, &self.asker)
+        Err(self.asker.deny(Sort::Store, format_args!("the key-value store `{name}`")))
     }
 
+    /// One value of the handler's configuration, if it is there (`wasi:config/store`).
     pub(super) fn setting(&self, key: &str) -> Result<Option<String>, Denied> {
-        self.capabilities.setting(key, &self.asker)
+        match &self.grants.settings {
+            Some(settings) => Ok(settings.get(key).map(str::to_owned)),
+            None => Err(self.asker.deny(Sort::Setting, format_args!("the configuration `{key}`"))),
+        }
     }
 
+    /// All of the handler's configuration.
     pub(super) fn settings(&self) -> Result<Vec<(String, String)>, Denied> {
-        self.capabilities.settings(&self.asker)
+        match &self.grants.settings {
+            Some(settings) => {
+                Ok(settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+            }
+            None => Err(self.asker.deny(Sort::Setting, format_args!("the configuration"))),
+        }
     }
 }
 
@@ -222,12 +161,10 @@ impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        options: Option<RequestOptions>,
+        _: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Received> + Send> {
-        match self.capabilities.send(request, options, &self.asker) {
-            Ok(sending) => Box::new(sending),
-            Err(Denied) => Box::new(std::future::ready(Err(HttpError::HttpRequestDenied))),
-        }
+        self.asker.deny(Sort::Request, format_args!("a request to {}", request.uri()));
+        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
     }
 }

@@ -1,7 +1,7 @@
 //! Interfaces beside WASI itself that components may import: `wasi:keyvalue`, `wasi:config`, `wasi:logging`.
 //!
 //! They are drafts; `host/wit` has the form that is linked. Key-value stores and configuration are asked of
-//! [`super::capability::Capabilities`], and answer that access is denied until they are granted.
+//! [`super::capability::Hooks`], and answer that access is denied until they are granted.
 
 use tracing::Level;
 use wasmtime::Result;

@@ -1,6 +1,5 @@
 //! A handler's guest: checked once, and linked for its first request; an instance for every request, fresh or warm.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +15,7 @@ use super::exchange::{Exchange, Incoming};
 use super::failure::failure;
 use super::fair::{Account, Fair};
 use super::field_limits::FieldLimits;
+use super::grants::Grants;
 use super::isolation::{Isolation, Live, Parked, Reuse};
 use super::label::Label;
 use super::limits::Limits;
@@ -50,8 +50,8 @@ pub struct GuestSettings {
     pub name: String,
     /// Environment variables it sees, and no others.
     pub env: Vec<(String, String)>,
-    /// Folders whose files it may read: their names for the guest, and where they are.
-    pub folders: Vec<(String, PathBuf)>,
+    /// What it may reach beyond its requests.
+    pub grants: Grants,
     /// What a request may use up.
     pub limits: Limits,
     /// What happens when its client goes away.
@@ -71,7 +71,7 @@ impl GuestSettings {
         Start {
             handler: self.name.clone(),
             env: self.env.clone(),
-            folders: self.folders.clone(),
+            folders: self.grants.folders.clone(),
             memory_bytes_max: self.limits.memory_bytes_max,
             timeout: self.limits.timeout,
             snapshot,

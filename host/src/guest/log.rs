@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
 
+use super::grants::Masks;
 use super::share::Share;
 use crate::limit::Limit;
 use crate::request_id::RequestId;
@@ -25,6 +26,7 @@ pub(super) struct GuestLog(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     share: Arc<Share>,
+    masks: Arc<Masks>,
     /// What may be written for each request, with [`LINE_BYTES`] for each line; the rest is left out.
     bytes_max: u64,
     /// What may still be written for this one.
@@ -37,9 +39,10 @@ struct Inner {
 
 impl GuestLog {
     /// The log of an instance, without a request.
-    pub(super) fn new(share: Arc<Share>, bytes_max: u64) -> Self {
+    pub(super) fn new(share: Arc<Share>, bytes_max: u64, masks: &Arc<Masks>) -> Self {
         let (bytes, is_announced) = (AtomicU64::new(bytes_max), AtomicBool::new(false));
-        Self(Arc::new(Inner { share, bytes_max, bytes, is_announced, request: Mutex::default() }))
+        let masks = Arc::clone(masks);
+        Self(Arc::new(Inner { share, masks, bytes_max, bytes, is_announced, request: Mutex::default() }))
     }
 
     fn request(&self) -> MutexGuard<'_, Option<RequestId>> {
@@ -80,7 +83,7 @@ impl GuestLog {
         if !is_enabled(level) {
             return;
         }
-        let text = printable(text);
+        let text = self.0.masks.apply(printable(text));
         if !self.is_within_budget(text.len()) {
             return;
         }

@@ -139,9 +139,9 @@ impl Seats {
         let inner = self.lock();
         let load = inner.queue.len() + inner.active.len();
         // One that runs and has answered all of its requests is about to wait.
-        let is_running =
+        let runs =
             ask == Ask::Waiting && self.is_running.load(Ordering::Relaxed) && !inner.has_answered_all();
-        let is_busy = is_running || self.is_computing.load(Ordering::Relaxed);
+        let is_busy = runs || self.is_computing.load(Ordering::Relaxed);
         (!inner.is_closed && !is_busy && load < self.at_a_time).then_some(load)
     }
 

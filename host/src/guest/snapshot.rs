@@ -5,7 +5,6 @@
 //! each request is refused, with a sentence (see `host`). Bytes in, bytes out, by wasmtime's own tool for it (Wizer); nothing of the
 //! start lives on but those bytes. It is done where modules are compiled (`compile/child.rs`).
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -18,9 +17,9 @@ use wasmtime_wizer::{InstanceState, ModuleContext, SnapshotVal, ValType, Wizer};
 
 use self::compact::compact;
 use self::host::{Refusal, Said};
-use super::capability::Nothing;
 use super::engine::{EPOCH_TICK, HOST_STACK_BYTES, rehearsal};
 use super::failure::describe;
+use super::grants::{Folder, Grants};
 use super::share::Share;
 use super::state::{Common, ModuleState};
 
@@ -45,7 +44,7 @@ pub struct Start {
     pub(super) handler: String,
     pub(super) env: Vec<(String, String)>,
     /// As a request has them; what is in them is refused.
-    pub(super) folders: Vec<(String, PathBuf)>,
+    pub(super) folders: Vec<Folder>,
     pub(super) memory_bytes_max: u64,
     /// How long it may take, by the clock on the wall.
     pub(super) timeout: Duration,
@@ -58,8 +57,7 @@ impl Start {
     /// # Errors
     /// A sentence, when the path of a folder is not Unicode.
     pub(super) fn to_json(&self) -> Result<Vec<u8>, String> {
-        serde_json::to_vec(self)
-            .map_err(|error| format!("no snapshot of it can be taken: `folders`: {error}"))
+        serde_json::to_vec(self).map_err(|error| format!("no snapshot of it can be taken: `files`: {error}"))
     }
 }
 
@@ -113,14 +111,14 @@ pub(super) fn take(wasm: &[u8], start: &Start, stack_bytes_max: u64) -> wasmtime
 fn state(start: &Start) -> ModuleState {
     ModuleState::new(&Arc::new(Common {
         env: start.env.clone(),
-        folders: start.folders.clone(),
         memory_bytes_max: start.memory_bytes_max,
         budget: None,
         field_bytes_max: 0,
         handles_max: 100,
         log_bytes_max: 0,
         share: Arc::new(Share::new("".into(), 1)),
-        capabilities: Arc::new(Nothing),
+        grants: Arc::new(Grants { settings: None, folders: start.folders.clone() }),
+        masks: Arc::default(),
         next: None,
     }))
 }

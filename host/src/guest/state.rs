@@ -1,6 +1,5 @@
 //! The data of a store: everything that belongs to one guest instance, and the request it handles.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,8 +11,9 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Account, Budget};
-use super::capability::{Capabilities, Hooks};
+use super::capability::Hooks;
 use super::exchange::Exchange;
+use super::grants::{Folder, Grants, Masks};
 use super::held;
 use super::limits::MemoryLimiter;
 use super::log::GuestLog;
@@ -28,8 +28,6 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) env: Vec<(String, String)>,
-    /// Folders that may be read, by the names the guest has for them.
-    pub(super) folders: Vec<(String, PathBuf)>,
     pub(super) memory_bytes_max: u64,
     /// Where that is taken from.
     pub(super) budget: Option<Arc<Budget>>,
@@ -41,7 +39,10 @@ pub(super) struct Common {
     pub(super) log_bytes_max: u64,
     /// What the handler, whose name it has, uses of the host.
     pub(super) share: Arc<Share>,
-    pub(super) capabilities: Arc<dyn Capabilities>,
+    /// What it may reach beyond its own request.
+    pub(super) grants: Arc<Grants>,
+    /// What is kept out of its log lines.
+    pub(super) masks: Arc<Masks>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
 }
@@ -149,7 +150,7 @@ impl Core {
                 common.memory_bytes_max,
                 common.budget.as_ref().map(|budget| Account::new(budget, &common.share)),
             ),
-            log: GuestLog::new(Arc::clone(&common.share), common.log_bytes_max),
+            log: GuestLog::new(Arc::clone(&common.share), common.log_bytes_max, &common.masks),
             origin: None,
             pulse: None,
             stdio: None,
@@ -182,10 +183,11 @@ impl Core {
             .stdout(out.clone())
             .stderr(err.clone())
             .max_random_size(u64::from(RANDOM_BYTES_MAX));
-        for (name, folder) in &self.common.folders {
-            if let Err(error) = builder.preopened_dir(folder, name, FsPerms::ReadOnly) {
+        for Folder { name, path, read_only } in &self.common.grants.folders {
+            let perms = if *read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            if let Err(error) = builder.preopened_dir(path, name, perms) {
                 // It was there when the deployment was made.
-                let text = format!("the folder {} cannot be opened: {error:#}", folder.display());
+                let text = format!("the folder {} cannot be opened: {error:#}", path.display());
                 self.log.line(Level::WARN, text.as_bytes());
             }
         }
@@ -200,17 +202,16 @@ impl ModuleState {
 
     /// State for looking at types only.
     pub(super) fn detached() -> Self {
-        let capabilities = Arc::new(super::capability::Nothing);
         Self::new(&Arc::new(Common {
             env: Vec::new(),
-            folders: Vec::new(),
             memory_bytes_max: 0,
             budget: None,
             field_bytes_max: 0,
             handles_max: 0,
             log_bytes_max: 0,
             share: Arc::new(Share::new("".into(), 1)),
-            capabilities,
+            grants: Arc::default(),
+            masks: Arc::default(),
             next: None,
         }))
     }
@@ -243,7 +244,7 @@ impl ComponentState {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(common.field_bytes_max);
         Self {
-            hooks: Hooks::new(Arc::clone(&common.capabilities), core.log.clone()),
+            hooks: Hooks::new(Arc::clone(&common.grants), core.log.clone()),
             core,
             table,
             fault: None,

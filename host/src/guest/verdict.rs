@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::{Artifact, Code};
 use super::engine::TABLES_PER_GUEST;
+use super::grants::Grants;
 use super::limits::Limits;
 
 /// Which contract a guest keeps.
@@ -17,6 +18,16 @@ pub(super) enum Contract {
     P3,
 }
 
+/// What a handler's settings ask of its code, or let it have.
+pub(super) struct Wanted<'s> {
+    pub(super) limits: &'s Limits,
+    pub(super) grants: &'s Grants,
+    /// Instances of all handlers.
+    pub(super) instances: u32,
+    pub(super) has_next: bool,
+    pub(super) is_concurrent: bool,
+}
+
 /// All that has to be known of code that was checked, as long as nobody runs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Verdict {
@@ -25,6 +36,8 @@ pub(super) struct Verdict {
     pub(super) concurrent: bool,
     /// What it imports to call the handler behind it.
     pub(super) next: Option<String>,
+    /// The import modules of wasmux that it uses.
+    pub(super) imports: Vec<String>,
     /// What its memories have together at the start, in bytes.
     pub(super) memory_bytes: u64,
     /// Linear memories and tables of one instance.
@@ -37,7 +50,7 @@ pub(super) struct Verdict {
 impl Verdict {
     /// Of what was checked and linked.
     pub(super) fn of(artifact: &Artifact, restores: bool) -> Self {
-        let next = artifact.import_of_next();
+        let (next, imports) = (artifact.import_of_next(), artifact.own_imports());
         match &artifact.code {
             Code::Module(module) => {
                 let memory = match module.get_export(wasmux_abi::MEMORY) {
@@ -49,6 +62,7 @@ impl Verdict {
                     contract,
                     concurrent: false,
                     next,
+                    imports,
                     memory_bytes: memory,
                     memories: 1,
                     tables: 0,
@@ -63,6 +77,7 @@ impl Verdict {
                     contract,
                     concurrent: code.lane.compiler.concurrent,
                     next,
+                    imports,
                     memory_bytes: code.memory_bytes,
                     memories: counts.0.max(1),
                     tables: counts.1,
@@ -73,11 +88,12 @@ impl Verdict {
     }
 
     /// Whether it can be run with these settings. If not, loading it says why.
-    pub(super) fn fits(&self, limits: &Limits, instances: u32, has_next: bool, is_concurrent: bool) -> bool {
+    pub(super) fn fits(&self, wanted: &Wanted<'_>) -> bool {
         let needed = self.memories.max(self.tables.div_ceil(TABLES_PER_GUEST));
-        self.memory_bytes <= limits.memory_bytes_max
-            && needed <= instances
-            && self.next.is_some() == has_next
-            && (!is_concurrent || self.contract == Contract::P3)
+        self.memory_bytes <= wanted.limits.memory_bytes_max
+            && needed <= wanted.instances
+            && self.next.is_some() == wanted.has_next
+            && wanted.grants.check(&self.imports, "").is_ok()
+            && (!wanted.is_concurrent || self.contract == Contract::P3)
     }
 }

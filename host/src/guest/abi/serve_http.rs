@@ -1,4 +1,4 @@
-//! The `serve_http` ABI: what a core module imports from `wasmux:http/1`, `wasmux:log/1` and `wasmux:next/1`.
+//! The `serve_http` ABI: what a core module imports from `wasmux:http/1` and the other modules of wasmux.
 //!
 //! `guest-sdk/abi/ABI.md` is the specification; each function here says its section there. Every number from a guest
 //! is checked before use: a bad pointer or block traps, a bad status or field is an errno, nothing is a host error.
@@ -26,11 +26,12 @@ mod head;
 mod instance;
 mod next;
 mod restore;
+mod settings;
 
 pub(super) use instance::can_restore;
 pub(in super::super) use instance::{Instance, Linked};
 
-/// Defines the functions of ABI.md sections 4, 5 and 6.
+/// Defines the functions of ABI.md sections 4, 5, 6 and 9.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker
         .func_wrap(HTTP_MODULE, "request_head", request_head)?
@@ -51,7 +52,8 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Resul
         .func_wrap(HTTP_MODULE, "client_gone", client_gone)?
         .func_wrap(LOG_MODULE, "log", log_line)?
         .func_wrap(LOG_MODULE, "enabled", log_enabled)?;
-    next::add_to_linker(linker)
+    next::add_to_linker(linker)?;
+    settings::add_to_linker(linker)
 }
 
 /// A host call's answer: a value, or an errno.

@@ -8,7 +8,6 @@ use super::super::abi::Abi;
 use super::super::admission::Admission;
 use super::super::artifact::{Artifact, LoadError, is_precompiled};
 use super::super::cache::CodeCache;
-use super::super::capability::Nothing;
 use super::super::engine::{GuestEngine, Lane};
 use super::super::field_limits::FieldLimits;
 use super::super::isolation::{Isolation, MakesRoom, Parked};
@@ -17,7 +16,7 @@ use super::super::resident::Resident;
 use super::super::seats::Crowd;
 use super::super::state::Common;
 use super::super::take::TakeLimit;
-use super::super::verdict::{Contract, Verdict};
+use super::super::verdict::{Contract, Verdict, Wanted};
 use super::{Guest, GuestSettings};
 
 /// Where a guest's code is.
@@ -65,10 +64,14 @@ impl Guest {
         let source = Source::read(path)?;
         // A start says in the log what has come of it, each time.
         let known = if start.is_none() { origin::recall(engine, cache, &source) } else { None };
-        let known = known.filter(|(verdict, _)| {
-            let is_concurrent = matches!(settings.isolation, Isolation::Concurrent(..));
-            verdict.fits(&settings.limits, engine.instances(), settings.next.is_some(), is_concurrent)
-        });
+        let wanted = Wanted {
+            limits: &settings.limits,
+            grants: &settings.grants,
+            instances: engine.instances(),
+            has_next: settings.next.is_some(),
+            is_concurrent: matches!(settings.isolation, Isolation::Concurrent(..)),
+        };
+        let known = known.filter(|(verdict, _)| verdict.fits(&wanted));
         let (verdict, file) = match known {
             Some(known) => known,
             None => {
@@ -123,14 +126,14 @@ impl Guest {
         };
         let common = Common {
             env: settings.env,
-            folders: settings.folders,
             memory_bytes_max: settings.limits.memory_bytes_max,
             budget: Some(Arc::clone(engine.budget())),
             field_bytes_max: FieldLimits::response(&settings.limits).set_bytes_max(),
             handles_max: settings.limits.handles_max,
             log_bytes_max: settings.limits.log_bytes_max,
             share: Arc::clone(&share),
-            capabilities: Arc::new(Nothing),
+            masks: Arc::new(settings.grants.masks()),
+            grants: Arc::new(settings.grants),
             next: settings.next,
         };
         Ok(Self {
@@ -160,7 +163,8 @@ fn check(
     artifact: &Artifact,
     settings: &GuestSettings,
 ) -> Result<(Abi, Verdict), LoadError> {
-    let next = check_next(artifact, settings);
+    let granted = settings.grants.check(&artifact.own_imports(), &settings.name);
+    let next = LoadError::of_both(check_next(artifact, settings), granted);
     let restores = settings.isolation == Isolation::Request;
     let abi = LoadError::of_both(Abi::link(engine, artifact, &settings.limits, restores), next)?;
     let verdict = Verdict::of(artifact, Abi::can_restore(artifact));

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, ExternType, Linker, Module, Result};
-use wasmux_abi::{LOG_MODULE, WASI_MODULE};
+use wasmux_abi::{CONFIG_MODULE, LOG_MODULE, WASI_MODULE};
 
 use super::super::memory::{self, Region};
 use super::super::state::ModuleState;
@@ -135,6 +135,11 @@ fn refused(module: &str, name: &str, snapshot: Snapshot) -> Option<String> {
             "it opens or reads files while it starts (`{name}`), which no snapshot can hold: do that when a request is \
              served, or build the contents in"
         ),
+        (CONFIG_MODULE, _) => {
+            "it reads its configuration while it starts, which may change without a new snapshot: read it when a request is \
+             served"
+                .to_owned()
+        }
         _ => format!(
             "it asks for the request while it starts (`{module}` `{name}`), and there is none yet: do that in `serve_http`"
         ),
