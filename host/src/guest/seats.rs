@@ -107,8 +107,7 @@ impl Inner {
     /// Counts a request among those at work; its number.
     fn begin(&mut self, exchange: &Exchange, deadline: Instant, reply: oneshot::Sender<Outcome>) -> u64 {
         let (id, outbox) = (exchange.request.id.clone(), Arc::clone(&exchange.outbox));
-        let peer = Arc::clone(&exchange.request.peer);
-        let number = self.begun;
+        let (peer, number) = (Arc::clone(&exchange.request.peer), self.begun);
         self.begun += 1;
         self.active.push(Active { number, deadline, id, outbox, peer, reply });
         number
