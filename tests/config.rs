@@ -204,7 +204,7 @@ fn handler_values() {
 fn route_values() {
     for (line, kind, part) in [
         ("\"/\" = 1", "bad-value", "must name a handler or be a table"),
-        ("\"/\" = {}", "missing-key", "needs one of `respond`, `redirect` or `files`"),
+        ("\"/\" = {}", "missing-key", "needs one of `respond`, `redirect`, `files` or `proxy`"),
         ("\"/\" = { respnd = \"x\" }", "missing-key", "needs one of"),
         ("\"/\" = { respond = 1 }", "bad-value", "must be a string"),
         ("\"/\" = { respond = \"\", status = 199 }", "bad-value", "from 200 to 999"),

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::guests::{Form, root, serve_examples};
-use crate::support::{Conn, Server};
+use crate::support::upstream::{Upstream, ok};
+use crate::support::{Conn, Server, Site};
 
 /// As much as nobody keeps in memory by mistake unnoticed.
 const LARGE: usize = 100 << 20;
@@ -43,7 +44,7 @@ macro_rules! as_both {
     };
 }
 
-as_both! { hello_and_the_built_in_ones time bye users events echo echo_of_100_mb_in_constant_memory upload_of_100_mb_in_constant_memory upload_of_a_form report_within_its_time }
+as_both! { hello_and_the_built_in_ones time bye users events echo echo_of_100_mb_in_constant_memory upload_of_100_mb_in_constant_memory upload_of_a_form report_within_its_time counter shorten notes fetch }
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -131,6 +132,60 @@ fn users(server: &Server) {
         "{refused:?}"
     );
     assert_eq!(server.get("/users/1/2").status, 404);
+}
+
+fn notes(server: &Server) {
+    let send = |method: &str, target: &str, note: &Value| {
+        server.request(method, target, &["Content-Type: application/json"], note.to_string().as_bytes())
+    };
+    let shopping =
+        json!({ "title": "Shopping", "body": "Milk'; DROP TABLE notes; --", "tags": ["home", "today"] });
+    let created = send("POST", "/notes/", &shopping);
+    assert_eq!((created.status, created.header("location")), (201, Some("/notes/1")), "{created:?}");
+    assert_eq!(send("POST", "/notes/", &shopping).status, 409);
+    assert_eq!(send("POST", "/notes/", &json!({ "title": "Garden" })).header("location"), Some("/notes/2"));
+    let shown = json(&server.get("/notes/1").text());
+    assert_eq!((&shown["body"], &shown["tags"]), (&shopping["body"], &shopping["tags"]));
+    assert_eq!(json(&server.get("/notes/").text()).as_array().unwrap().len(), 2);
+    assert_eq!(json(&server.get("/notes/?tag=home").text())[0]["id"], 1);
+    let taken = send("PUT", "/notes/2", &json!({ "title": "Shopping", "tags": ["lost"] }));
+    assert_eq!(taken.status, 409);
+    let replaced = send("PUT", "/notes/2", &json!({ "title": "Balcony", "tags": ["home"] }));
+    assert_eq!((replaced.status, &json(&replaced.text())["title"]), (200, &json!("Balcony")));
+    assert_eq!(json(&server.get("/notes/?tag=lost").text()), json!([]));
+    assert_eq!(server.request("DELETE", "/notes/1", &[], b"").status, 204);
+    assert_eq!(server.get("/notes/1").status, 404);
+    assert_eq!(json(&server.get("/notes/?tag=home").text())[0]["title"], "Balcony");
+}
+
+fn fetch(server: &Server) {
+    let note = json!({ "title": "Flowers", "tags": ["user-1"] });
+    let created =
+        server.request("POST", "/notes/", &["Content-Type: application/json"], note.to_string().as_bytes());
+    assert_eq!(created.status, 201, "{created:?}");
+    let merged = json(&server.get("/fetch/1").text());
+    assert_eq!(merged["user"], json(&server.get("/users/1").text()));
+    assert_eq!(merged["notes"][0]["title"], "Flowers");
+    assert_eq!(server.get("/fetch/1000").status, 404);
+    assert_eq!(server.get("/fetch/x").status, 400);
+}
+
+#[test]
+fn gateway() {
+    let upstream = Upstream::answering(ok);
+    let folder = root().join("examples/gateway");
+    let routes = format!(
+        "[handlers.gateway]\nwasm = {folder:?}\nnext = \"backend\"\nconfig = {{ API_KEY = \"k3y\" }}\n\
+         [handlers.backend]\nproxy = {:?}\n[routes]\n\"/gateway/\" = \"gateway\"\n",
+        upstream.url()
+    );
+    let server = Site::new(&routes).serve();
+    let refused = server.get("/gateway/a");
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
+    let seen = server.request("POST", "/gateway/a?b", &["Authorization: Bearer k3y"], b"").text();
+    assert!(seen.starts_with("POST /a?b HTTP/1.1\r\n") && seen.contains("x-authenticated: yes"), "{seen}");
+    assert!(!seen.contains("k3y"), "{seen}");
+    assert_eq!(upstream.connections(), 1);
 }
 
 fn events(server: &Server) {
@@ -256,6 +311,61 @@ fn report_within_its_time(server: &Server) {
     assert_eq!((own.status, own.header("set-cookie")), (303, Some("title=p; Path=/report/; HttpOnly")));
     let large = server.request("POST", "/report/title", &[kind], &[b'x'; 5000]);
     assert_eq!(large.status, 413);
+}
+
+fn counter(server: &Server) {
+    // Every run has the same state folder, so that a name may have been counted before.
+    let path = format!("/counter/{}", unique());
+    assert_eq!(server.get(&path).text(), "0\n");
+    let count = server.request("POST", &format!("{path}?by=2"), &[], b"");
+    if is_component(server) {
+        assert_eq!(count.status, 500, "wasi:keyvalue has no compare-and-swap");
+        server.log.wait_for(&["wasi:keyvalue cannot do this; build the handler as a module"]);
+        return;
+    }
+    assert_eq!(count.text(), "2\n");
+    let mut conns: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    conns.iter_mut().for_each(|conn| conn.request("POST", &path, &[], b""));
+    let mut counts: Vec<u32> =
+        conns.iter_mut().map(|conn| conn.response().text().trim().parse().unwrap()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [3, 4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(server.request("POST", &format!("{path}?by=999991"), &[], b"").status, 409);
+    assert_eq!(server.get(&path).text(), "10\n");
+}
+
+fn shorten(server: &Server) {
+    let link = format!("https://example.com/{}", unique());
+    let made = server.request("POST", "/s/", &[], link.as_bytes());
+    if is_component(server) {
+        assert_eq!(made.status, 500, "wasi:keyvalue has no values that expire");
+        assert_eq!(server.get("/s/none").status, 404);
+        return;
+    }
+    let short = made.header("location").unwrap().to_owned();
+    assert_eq!((made.status, made.text()), (201, format!("{short}\n")));
+    let followed = server.get(&short);
+    assert_eq!((followed.status, followed.header("location")), (302, Some(link.as_str())));
+    let again = server.request("POST", "/s/?ttl=1", &[], link.as_bytes());
+    assert_eq!(again.header("location"), Some(short.as_str()));
+    let begun = Instant::now();
+    while server.get(&short).status == 302 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it does not expire");
+    }
+    assert_eq!(server.get(&short).status, 404);
+    assert_eq!(server.request("POST", "/s/", &[], b"no link").status, 400);
+}
+
+/// What nobody has used before.
+fn unique() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{}-{}", std::process::id(), now.as_nanos())
+}
+
+/// Whether the examples are served as components.
+fn is_component(server: &Server) -> bool {
+    let routes = std::fs::read_to_string(server.site.path("routes.toml")).unwrap();
+    routes.contains("counter.wasm")
 }
 
 /// What the standard has no word for: to be ended with an answer of one's own, and to ask for the connection's end.

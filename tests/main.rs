@@ -19,15 +19,19 @@ mod grants; // configuration, secrets and folders: granted, refused, changed whi
 mod hostile; // clients, guests and surroundings that mean harm: what they hold is taken back
 mod http2; // its limits, against clients that mean harm
 mod imports; // what components import: refused when nobody has it, denied when nothing is granted
+mod kv; // key-value stores: both kinds of guests, limits, crashes, upgrades, operators
 mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod next; // a handler in front of another one
+mod outbound; // calls of guests to other servers and handlers: granted, refused, limited, cancelled
 mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
+mod proxy; // the `proxy` handler, in front of servers that the tests are themselves
 mod resident; // whose code is in memory: loaded when needed, once; evicted; made again when the cache has lost it
 mod server; // listeners, connections, what the server answers by itself, the access log
 mod slow; // bodies that come or go too slowly
 mod snapshot; // guests that are started when they are loaded: what stays, what is refused
+mod sql; // SQL databases: both kinds of guest, limits, grants, migrations, crashes
 mod streaming; // bodies in motion, both ways; slow clients and clients that go away
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words

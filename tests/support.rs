@@ -7,6 +7,7 @@ pub(crate) mod http2;
 pub(crate) mod lines;
 pub(crate) mod server;
 pub(crate) mod tls;
+pub(crate) mod upstream;
 
 pub(crate) use client::{Conn, Response};
 pub(crate) use server::{Server, Site};

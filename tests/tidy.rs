@@ -274,7 +274,7 @@ fn the_readme_names_every_key() {
 fn the_readme_says_how_to_test() {
     let readme = read(Path::new("README.md"));
     assert!(readme.contains("cargo test --workspace"));
-    for name in ["hello", "time", "users", "events", "echo", "upload"] {
+    for name in ["hello", "time", "users", "notes", "events", "echo", "upload"] {
         assert!(readme.contains(&format!("localhost:8080/{name}")), "no command for {name}");
     }
 }

@@ -10,6 +10,8 @@ use std::{
 use http::StatusCode;
 use wasmux_abi::Errno;
 
+use crate::client::CallError;
+
 /// A `Result` whose error is [`Error`] unless told otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -140,13 +142,24 @@ impl fmt::Debug for Error {
 // `Error` does not implement `std::error::Error` itself: the two would overlap, and `?` is worth more.
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(cause: E) -> Self {
-        if TypeId::of::<E>() != TypeId::of::<io::Error>() {
-            return Self::internal(cause);
+        // The compiler knows the answers, and leaves out what they lead to elsewhere.
+        let is_io = TypeId::of::<E>() == TypeId::of::<io::Error>();
+        let is_call = TypeId::of::<E>() == TypeId::of::<CallError>();
+        let unknown = || Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL);
+        if is_io {
+            taken::<E, io::Error>(cause).map_or_else(unknown, Self::from_io)
+        } else if is_call {
+            taken::<E, CallError>(cause).map_or_else(unknown, CallError::into_error)
+        } else {
+            Self::internal(cause)
         }
-        let mut cause = Some(cause);
-        let io = (&mut cause as &mut dyn Any).downcast_mut::<Option<io::Error>>().and_then(Option::take);
-        io.map_or_else(|| Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL), Self::from_io)
     }
+}
+
+/// A value as the type that it is known to have.
+fn taken<E: 'static, T: 'static>(value: E) -> Option<T> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<T>>().and_then(Option::take)
 }
 
 const INTERNAL: &str = "internal server error";

@@ -76,7 +76,10 @@
 //! | `r.TLS.PeerCertificates[0].Subject` | [`Request::client_subject`] |
 //! | `httptest.NewRequest`, `NewRecorder` | [`Request::get`] and so on, [`Recorder::serve`] |
 //! | `panic(http.ErrAbortHandler)` | returning an [`Error`] |
+//! | `http.Get`, `http.Post`, `http.NewRequest`, `Client.Do` | [`client::get`], [`client::post`], [`client::request`], [`client::CallBuilder::send`] |
+//! | goroutines that call, `select` | [`client::CallBuilder::start`], [`client::select`] |
 //! | `os.Getenv` | [`config::get`] for what changes without a rebuild; [`std::env::var`] sees `env` |
+//! | `database/sql` | [`sql`] |
 //! | `log.Printf` | the [`log`] crate, whose lines carry the request's id in the host's log |
 //!
 //! # Features
@@ -85,6 +88,7 @@
 
 mod body;
 mod buffer;
+pub mod client;
 pub mod config;
 mod content;
 mod cookie;
@@ -97,6 +101,7 @@ mod fields;
 mod form;
 mod handler;
 mod helpers;
+pub mod kv;
 #[cfg(target_family = "wasm")]
 mod logger;
 mod media_type;
@@ -111,6 +116,7 @@ mod response;
 #[cfg(any(test, all(target_family = "wasm", target_env = "p2")))]
 mod routes;
 mod sniff;
+pub mod sql;
 mod sys;
 #[cfg(not(target_family = "wasm"))]
 mod test_request;

@@ -6,6 +6,9 @@ use http::{HeaderMap, StatusCode};
 
 use crate::{Handler, TestRequest};
 
+pub(crate) mod client;
+pub(crate) mod kv;
+pub(crate) mod sql;
 mod tape;
 mod world;
 

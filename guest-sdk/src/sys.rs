@@ -52,14 +52,14 @@ mod serve_http;
 #[cfg(all(target_family = "wasm", not(target_env = "p2")))]
 pub use serve_http::serve;
 #[cfg(all(target_family = "wasm", not(target_env = "p2")))]
-pub(crate) use serve_http::{Host, config, log, log_enabled};
+pub(crate) use serve_http::{Host, client, config, kv, log, log_enabled, sql};
 
 #[cfg(all(target_family = "wasm", target_env = "p2"))]
 mod incoming_handler;
 #[cfg(all(target_family = "wasm", target_env = "p2"))]
 pub use incoming_handler::serve;
 #[cfg(all(target_family = "wasm", target_env = "p2"))]
-pub(crate) use incoming_handler::{Host, config, log, log_enabled};
+pub(crate) use incoming_handler::{Host, client, config, kv, log, log_enabled, sql};
 
 #[cfg(any(test, all(target_family = "wasm", target_env = "p2")))]
 mod incoming_head;

@@ -16,6 +16,8 @@ use crate::{
     recorder::{Script, World},
 };
 
+mod grants;
+
 type Field = (Vec<u8>, Vec<u8>);
 
 /// A request for a test; net/http's `httptest.NewRequest`. Made by [`Request::get`] and its like.
@@ -260,18 +262,6 @@ impl TestRequest {
     pub fn next(mut self, handler: impl Handler + 'static) -> Self {
         self.next = Some(NextHandler(Rc::new(handler)));
         self
-    }
-
-    /// Sets a value of the handler's configuration; see [`config`](crate::config).
-    #[must_use]
-    pub fn config(mut self, name: &str, value: &str) -> Self {
-        self.world.config.insert(name.to_owned(), value.to_owned());
-        self
-    }
-
-    /// What surrounds the handler while it is tested.
-    pub(crate) fn world(&self) -> World {
-        self.world.clone()
     }
 
     /// What the handler behind gets when the tested one sends this on, with what is left of the body.

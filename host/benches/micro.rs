@@ -123,6 +123,7 @@ impl Target {
             values: self.route.names.iter().map(|_| self.value.into()).collect(),
             id,
             peer: Arc::clone(peer),
+            via: None,
         }
     }
 }

@@ -90,6 +90,14 @@ impl Body {
         }
     }
 
+    /// Any other body, whose errors mean what `meaning` says.
+    pub(crate) fn failing<B>(body: B, meaning: impl Fn(B::Error) -> Error + Send + 'static) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+    {
+        Self::of(Inner::Other(body.map_err(meaning).boxed_unsync()))
+    }
+
     /// Any other body; its errors are taken as ours.
     pub(crate) fn other<B>(body: B) -> Self
     where

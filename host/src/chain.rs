@@ -1,25 +1,44 @@
 //! A handler behind another one (`next` in routes.toml): what dispatch does, without the routing.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use http::Response;
+
 use crate::body::Body;
+use crate::error::Error;
 use crate::guest::{Answer, Guest, Incoming, Next};
 use crate::rescue;
 
-/// A guest that other guests call.
+/// A handler that guests call.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Its name, for the log.
     pub(crate) name: Arc<str>,
-    pub(crate) guest: Arc<Guest>,
+    pub(crate) to: Arc<dyn Callee>,
+}
+
+/// What a handler answers, or why it does not.
+pub(crate) type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Error>> + Send>>;
+
+/// What can stand behind a guest.
+pub(crate) trait Callee: fmt::Debug + Send + Sync {
+    fn call(self: Arc<Self>, request: Incoming) -> Answered;
+}
+
+impl Callee for Guest {
+    fn call(self: Arc<Self>, request: Incoming) -> Answered {
+        Box::pin(self.serve(request))
+    }
 }
 
 impl Next for Link {
     fn serve(&self, request: Incoming) -> Answer {
-        let (name, guest) = (Arc::clone(&self.name), Arc::clone(&self.guest));
+        let (name, to) = (Arc::clone(&self.name), Arc::clone(&self.to));
         Box::pin(async move {
             let id = request.id.clone();
-            match guest.serve(request).await {
+            match to.call(request).await {
                 Ok(response) => response.map(|body| {
                     // The guest in front only learns that it broke off; why, it is not told.
                     Body::observed(body, move |error| rescue::report(error, &name, &id))

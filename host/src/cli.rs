@@ -13,6 +13,7 @@ mod build;
 mod check;
 mod inspect;
 mod invoke;
+mod kv;
 mod new;
 mod routes;
 mod serve;
@@ -86,6 +87,17 @@ The status and header go to standard error, the body to standard output. Exit co
 
 Exit code 1 when it cannot be run.")]
     Inspect(InspectArgs),
+    /// Look into the key-value stores of a deployment, and change what is in them
+    #[command(after_help = "Examples:
+  wasmux kv list sessions                  all keys
+  wasmux kv list sessions user: --json     those that begin with user:, as a JSON array
+  wasmux kv get sessions user:7
+  wasmux kv set sessions user:7 Ann --for 1h
+  wasmux kv set sessions photo @photo.jpg
+  wasmux kv delete sessions user:7
+
+Works while a server runs with the same stores. Exit code 1 when there is no such key.")]
+    Kv(KvArgs),
     /// Compile a module for the process that asks for it: what the others start to load modules
     #[command(hide = true)]
     Compile(compile::Task),
@@ -205,6 +217,56 @@ struct InvokeArgs {
 }
 
 #[derive(Debug, Args)]
+struct KvArgs {
+    #[command(subcommand)]
+    command: KvCommand,
+    /// The deployment to read
+    #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
+    config: PathBuf,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum KvCommand {
+    /// Print keys, one on a line
+    List {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// Only keys that begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Print the value of a key, as it is
+    Get {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+    },
+    /// Give a key a value
+    Set {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+        /// The value; `@FILE` reads a file, `@-` standard input
+        value: String,
+        /// How long it is kept, such as 90s or 1h; for ever when left out
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        time: Option<std::time::Duration>,
+    },
+    /// Take the value of a key away
+    Delete {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
 struct InspectArgs {
     /// A .wasm or .wat file
     file: PathBuf,
@@ -225,6 +287,7 @@ impl Cli {
             Command::New(args) => new::run(&args),
             Command::Invoke(args) => invoke::run(&args),
             Command::Inspect(args) => inspect::run(&args),
+            Command::Kv(args) => kv::run(&args),
             Command::Compile(task) => compile::run(&task),
         }
     }

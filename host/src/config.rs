@@ -9,24 +9,32 @@ use wasmux_mux::Mux;
 mod fixed;
 mod grants;
 mod handlers;
+mod kv;
 mod limits;
 mod listen;
+mod outbound;
 mod problem;
 mod process;
+mod proxy;
 mod routes;
 mod server;
+mod sql;
 mod table;
 mod tls;
 mod units;
 
+pub use grants::OutboundConfig;
 pub use handlers::HandlerConfig;
+pub use kv::{KvBackend, KvConfig, KvGrant};
 pub use listen::ListenAddr;
 pub use problem::{Problem, ProblemKind, Problems, did_you_mean};
 pub use process::{AccessLogFormat, ProcessConfig};
 pub use routes::{FilesConfig, RedirectConfig, RespondConfig, RouteConfig, RouteTable, RouteTarget};
 pub use server::{MAIN_SERVER, ServerConfig};
+pub use sql::DatabaseConfig;
 
 use self::server::ServerEntry;
+use crate::outbound::TransportSettings;
 use table::{At, Table};
 
 /// A deployment as its author wrote it.
@@ -39,6 +47,12 @@ pub struct Config {
     /// The servers that listen: `[server]`, unless it leaves that to the others, and `[servers.*]`. Empty only beside a
     /// problem.
     pub servers: Vec<ServerConfig>,
+    /// `[outbound]`.
+    pub outbound: TransportSettings,
+    /// `[kv.*]`, in the order of the file.
+    pub stores: Vec<KvConfig>,
+    /// `[sql.*]`, in the order of the file.
+    pub databases: Vec<DatabaseConfig>,
     /// `[handlers.*]`, in the order of the file.
     pub handlers: Vec<HandlerConfig>,
     /// `[routes]` and every `[servers.*.routes]`, each once, whoever serves it.
@@ -85,8 +99,12 @@ impl Config {
         let (process, servers) = server::read(&table, folder, &problems);
         let defaults =
             table.table("defaults").map(|entries| handlers::read_defaults(entries.value, &problems));
-        let handlers = read_handlers(&table, &defaults.unwrap_or_default(), folder, &problems);
-        let read_routes = |entries| routes::read(entries, &handlers, folder, &problems);
+        let outbound = outbound::read(&table, &problems);
+        let stores = kv::read(&table, folder, &process.state, &problems);
+        let (databases, names) = sql::read(&table, folder, &process.state, &problems);
+        let declared = Declared { outbound: &outbound, stores: &stores, databases: &names };
+        let handlers = read_handlers(&table, &defaults.unwrap_or_default(), declared, folder, &problems);
+        let read_routes = |entries| routes::read(entries, &handlers, &outbound, folder, &problems);
         let shared = table.table("routes").map(|entries| read_routes(entries.value));
         let has_routes = table.has("routes") || !errors.is_empty();
         let mut tables = vec![shared.unwrap_or_default()];
@@ -103,7 +121,8 @@ impl Config {
             configs.push(config);
         }
         table.finish();
-        (Self { file: file.to_owned(), process, servers: configs, handlers, tables }, problems)
+        let file = file.to_owned();
+        (Self { file, process, servers: configs, outbound, stores, databases, handlers, tables }, problems)
     }
 
     /// A deployment of one module, mounted on `/`.
@@ -147,6 +166,9 @@ impl Config {
             file: file.to_owned(),
             process: ProcessConfig::default(),
             servers: vec![ServerConfig::default()],
+            outbound: TransportSettings::default(),
+            stores: Vec::new(),
+            databases: Vec::new(),
             handlers: Vec::new(),
             tables: vec![RouteTable::default()],
         }
@@ -190,9 +212,19 @@ fn no_routes(name: &str, span: &Range<usize>, problems: &Problems) {
     problems.add(ProblemKind::MissingKey, span, message);
 }
 
+/// What handlers may be granted a part of.
+#[derive(Clone, Copy)]
+struct Declared<'c> {
+    outbound: &'c TransportSettings,
+    stores: &'c [KvConfig],
+    /// Names.
+    databases: &'c [&'c str],
+}
+
 fn read_handlers(
     table: &Table<'_>,
     defaults: &handlers::Defaults,
+    declared: Declared<'_>,
     folder: &Path,
     problems: &Problems,
 ) -> Vec<HandlerConfig> {
@@ -204,7 +236,7 @@ fn read_handlers(
         let name = At { value: key.get_ref().as_ref(), span: key.span() };
         match value.get_ref().as_table() {
             Some(entries) => {
-                handlers.extend(handlers::read_handler(&name, entries, defaults, folder, problems))
+                handlers.extend(handlers::read_handler(&name, entries, defaults, declared, folder, problems))
             }
             None => {
                 let message = format!("`handlers.{}` must be a table: [handlers.{}]", name.value, name.value);
@@ -213,6 +245,7 @@ fn read_handlers(
         }
     }
     handlers::resolve_next(&mut handlers, problems);
+    handlers::check_outbound(&handlers, problems);
     handlers
 }
 

@@ -100,7 +100,8 @@ async fn answer<'d>(
             let route = found.value();
             let values = match &*route.handler {
                 Handler::Guest(_) => found.values().map(|(_, value)| value.into_owned()).collect(),
-                Handler::Fixed(_) | Handler::Files(_) => Vec::new(), // which do not look at them
+                // These do not look at them.
+                Handler::Fixed(_) | Handler::Files(_) | Handler::Proxy(_) => Vec::new(),
             };
             (route, values)
         }
@@ -122,10 +123,13 @@ async fn answer<'d>(
         }
         Handler::Guest(guest) => {
             let authority = authority.to_owned();
-            let body = RequestBody::network(body);
-            let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-            let incoming = Incoming { parts, authority, body, route: info, values, id, peer };
+            let incoming = incoming(route, (parts, body), authority, peer, id, values);
             Arc::clone(guest).serve(incoming).await
+        }
+        Handler::Proxy(proxy) => {
+            let authority = authority.to_owned();
+            let incoming = incoming(route, (parts, body), authority, peer, id, values);
+            Box::pin(proxy.serve(incoming, true)).await
         }
     };
     let response = result.unwrap_or_else(|error| {
@@ -133,6 +137,19 @@ async fn answer<'d>(
         rescue::respond(&error, id)
     });
     (response, Some(route))
+}
+
+/// A request as handlers get it that take it over whole.
+fn incoming(
+    route: &Route,
+    (parts, body): (Box<Parts>, NetworkBody),
+    authority: String,
+    peer: &Arc<Peer>,
+    id: &RequestId,
+    values: Vec<Vec<u8>>,
+) -> Incoming {
+    let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
+    Incoming { parts, authority, body: RequestBody::network(body), route: info, values, id, peer, via: None }
 }
 
 /// Makes a response one to HEAD (RFC 9110 section 9.3.2): HTTP/1 does so anyway, but hyper would send the content on HTTP/2.

@@ -26,6 +26,12 @@ pub enum Kind {
     NoResponse,
     /// The guest answered with an error (`error-code` of `wasi:http/types`) instead of a response.
     GuestError,
+    /// The server that a proxy passes requests on to gives no response, or breaks it off.
+    Upstream,
+    /// It takes too long.
+    UpstreamTimeout,
+    /// The request's body is broken off or malformed, which came to light when it was passed on.
+    RequestBroken,
     /// Something of ours failed.
     Internal,
 }
@@ -37,6 +43,8 @@ pub enum Origin {
     Client,
     /// The handler's wasm code.
     Guest,
+    /// A server behind a proxy.
+    Upstream,
     /// This program or the machine it runs on.
     Host,
 }
@@ -62,7 +70,10 @@ impl Kind {
                 | Limit::ResponseBody
                 | Limit::ResponseHeaders
                 | Limit::ResponseHeaderBytes
-                | Limit::Log => Origin::Guest,
+                | Limit::Log
+                | Limit::Sql
+                | Limit::OutboundConcurrency
+                | Limit::OutboundRate => Origin::Guest,
                 Limit::Queue
                 | Limit::QueueTimeout
                 | Limit::Overload
@@ -73,6 +84,8 @@ impl Kind {
             Self::Trapped | Self::Aborted | Self::BadResponse | Self::NoResponse | Self::GuestError => {
                 Origin::Guest
             }
+            Self::Upstream | Self::UpstreamTimeout => Origin::Upstream,
+            Self::RequestBroken => Origin::Client,
             Self::Internal => Origin::Host,
         }
     }
@@ -87,6 +100,9 @@ impl Kind {
             Self::BadResponse => "bad-response",
             Self::NoResponse => "no-response",
             Self::GuestError => "guest-error",
+            Self::Upstream => "upstream",
+            Self::UpstreamTimeout => "upstream-timeout",
+            Self::RequestBroken => "request-broken",
             Self::Internal => "internal",
         }
     }
@@ -158,6 +174,9 @@ impl fmt::Display for Error {
             Kind::BadResponse => "the guest's response is incomplete",
             Kind::NoResponse => "the guest gave no response",
             Kind::GuestError => "the guest answered with an error",
+            Kind::Upstream => "the upstream failed",
+            Kind::UpstreamTimeout => "the upstream took too long",
+            Kind::RequestBroken => "the request body is broken off or malformed",
             Kind::Internal => "internal error",
         })
     }

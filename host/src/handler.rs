@@ -9,8 +9,10 @@ use crate::body::Body;
 use crate::guest::Guest;
 
 mod files;
+mod proxy;
 
 pub use files::Files;
+pub use proxy::Proxy;
 
 /// What a route points at. Chosen when a deployment is built, never for a request.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub enum Handler {
     Fixed(Fixed),
     /// Static files.
     Files(Files),
+    /// Other servers.
+    Proxy(Arc<Proxy>),
 }
 
 /// A response that is known at deploy time.

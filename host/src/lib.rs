@@ -22,6 +22,12 @@ pub mod tls;
 // The guest.
 pub mod guest;
 
+// Beyond this machine.
+pub mod outbound;
+pub mod resources;
+pub mod sql;
+pub mod upstream;
+
 // The way out.
 pub mod access_log;
 pub mod body;
@@ -43,6 +49,7 @@ pub mod activity;
 mod authority;
 pub mod error;
 mod hop_by_hop;
+pub mod kv;
 pub mod limit;
 pub mod machine;
 pub mod request_id;

@@ -51,11 +51,17 @@ pub enum Limit {
     ResponseBodyRate,
     /// What a guest may log for a request, in bytes.
     Log,
+    /// Of a database that the handler was granted: rows, bytes, time, connections or room.
+    Sql,
+    /// Calls of a handler to others at a time.
+    OutboundConcurrency,
+    /// And in a second.
+    OutboundRate,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Timeout,
         Self::Cpu,
         Self::Memory,
@@ -78,6 +84,9 @@ impl Limit {
         Self::ResponseBodyIdle,
         Self::ResponseBodyRate,
         Self::Log,
+        Self::Sql,
+        Self::OutboundConcurrency,
+        Self::OutboundRate,
     ];
 
     /// The reason that logs and metrics give, such as `timeout`.
@@ -106,6 +115,9 @@ impl Limit {
             Self::ResponseBodyIdle => "response_body_idle",
             Self::ResponseBodyRate => "response_body_rate",
             Self::Log => "log",
+            Self::Sql => "sql",
+            Self::OutboundConcurrency => "outbound_concurrency",
+            Self::OutboundRate => "outbound_rate",
         }
     }
 
@@ -142,6 +154,11 @@ impl Limit {
             Self::ResponseBodyIdle => "the client took nothing of the response for `response_body_idle`",
             Self::ResponseBodyRate => "the client takes the response slower than `response_body_rate`",
             Self::Log => "the guest has logged as much as the handler's `log` limit allows",
+            Self::Sql => "a statement has hit a limit of its database",
+            Self::OutboundConcurrency => {
+                "the handler makes more calls at a time than its `outbound_concurrency`"
+            }
+            Self::OutboundRate => "the handler makes more calls in a second than its `outbound_rate`",
         }
     }
 }

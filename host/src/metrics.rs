@@ -38,6 +38,10 @@ impl Metrics {
         for (handler, share) in &shares {
             page.sample(&[("handler", handler)], share.disconnects());
         }
+        page.family("wasmux_denials_total", "counter", "What handlers have asked for and were not granted.");
+        for (handler, share) in &shares {
+            page.sample(&[("handler", handler)], share.denials());
+        }
         page.family("wasmux_requests_waiting", "gauge", "Requests that wait for their turn or an instance.");
         for (handler, share) in &shares {
             page.sample(&[("handler", handler)], share.waiting());

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::{Config, ListenAddr, Problem, ProblemKind, Problems, ProcessConfig, ServerConfig};
-use crate::deployment::Deployment;
+use crate::deployment::{self, Deployment};
 use crate::guest::GuestEngine;
+use crate::resources::Resources;
 
 /// Where a deployment comes from, as the command line says; each reload looks there again.
 #[derive(Clone, Debug)]
@@ -46,12 +47,21 @@ impl Source {
     }
 }
 
-/// Builds all that a configuration names.
+/// Builds all that a configuration names, and applies its migrations if nothing is in the way.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the file.
-pub fn build(config: &Config, problems: Problems, engine: &GuestEngine) -> Result<Deployment, Vec<Problem>> {
-    let deployment = Deployment::build(config, engine, &problems);
+pub fn build(
+    config: &Config,
+    problems: Problems,
+    engine: &GuestEngine,
+    resources: &Resources,
+) -> Result<Deployment, Vec<Problem>> {
+    let deployment = Deployment::build(config, engine, resources, &problems);
+    // Last of all: it is the only thing that cannot be taken back.
+    if deployment.is_some() && problems.is_empty() {
+        deployment::migrate(config, resources, &problems);
+    }
     let problems = problems.into_sorted();
     deployment.filter(|_| problems.is_empty()).ok_or(problems)
 }
@@ -61,6 +71,7 @@ pub fn build(config: &Config, problems: Problems, engine: &GuestEngine) -> Resul
 pub struct Reloader {
     source: Source,
     engine: GuestEngine,
+    resources: Resources,
     /// The settings that this process was started with.
     running: (ProcessConfig, Vec<ServerConfig>),
     in_force: Arc<ArcSwap<Deployment>>,
@@ -73,19 +84,19 @@ impl Reloader {
     #[must_use]
     pub fn new(
         source: Source,
-        engine: GuestEngine,
+        (engine, resources): (GuestEngine, Resources),
         running: (ProcessConfig, Vec<ServerConfig>),
         in_force: Arc<ArcSwap<Deployment>>,
     ) -> Self {
-        Self { source, engine, running, in_force, number: 1 }
+        Self { source, engine, resources, running, in_force, number: 1 }
     }
 
     /// Reads and builds everything again and puts it in force, or says why not.
     pub async fn reload(&mut self) {
-        let (source, engine) = (self.source.clone(), self.engine.clone());
+        let (source, engine, resources) = (self.source.clone(), self.engine.clone(), self.resources.clone());
         let load = move || {
             let (config, problems) = source.read().map_err(|problem| vec![problem])?;
-            build(&config, problems, &engine).map(|deployment| (config, deployment))
+            build(&config, problems, &engine, &resources).map(|deployment| (config, deployment))
         };
         // Reading, compiling and cargo take their time, which must not be that of requests.
         match tokio::task::spawn_blocking(load).await {

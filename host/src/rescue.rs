@@ -25,6 +25,9 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler failed")
         }
         Kind::NoResponse | Kind::GuestError => (StatusCode::BAD_GATEWAY, "the handler gave no response"),
+        Kind::Upstream => (StatusCode::BAD_GATEWAY, "the upstream failed"),
+        Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long"),
+        Kind::RequestBroken => (StatusCode::BAD_REQUEST, "the request body is broken off or malformed"),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
     let mut response = text(
@@ -45,6 +48,7 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
     if matches!(
         error.kind(),
         Kind::Limit(Limit::RequestBody | Limit::RequestBodyIdle | Limit::RequestBodyRate)
+            | Kind::RequestBroken
     ) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -64,6 +68,10 @@ const fn at(limit: Limit) -> (StatusCode, &'static str) {
             (StatusCode::INTERNAL_SERVER_ERROR, "the handler's response has too large a header")
         }
         Limit::Log => (StatusCode::INTERNAL_SERVER_ERROR, "the handler logged too much"),
+        Limit::Sql => (StatusCode::INTERNAL_SERVER_ERROR, "the handler asked too much of a database"),
+        Limit::OutboundConcurrency | Limit::OutboundRate => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the handler calls others too often")
+        }
         Limit::Queue | Limit::QueueTimeout | Limit::Overload | Limit::Instances | Limit::GuestMemory => {
             (StatusCode::SERVICE_UNAVAILABLE, "too busy, try again later")
         }
@@ -95,7 +103,7 @@ pub(crate) fn report(error: &Error, handler: &str, id: &RequestId) {
         }
         Origin::Client => tracing::debug!(handler, request_id, reason, "{chain}"),
         Origin::Guest => tracing::error!(handler, request_id, reason, "{chain}"),
-        Origin::Host => tracing::error!(handler, request_id, reason, "{chain}"),
+        Origin::Upstream | Origin::Host => tracing::error!(handler, request_id, reason, "{chain}"),
     }
 }
 

@@ -245,6 +245,12 @@ impl Server {
         self.child.wait().unwrap()
     }
 
+    /// Starts the program again in the same folder, when it has ended.
+    pub(crate) fn start_again(mut self) -> Self {
+        self.wait();
+        std::mem::replace(&mut self.site, Site::at(Path::new("."))).serve()
+    }
+
     /// Memory that is resident now, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

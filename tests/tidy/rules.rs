@@ -19,7 +19,7 @@ const PATH: &[&str] = &[
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 24] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 30] = [
     (
         "guest",
         &[&[
@@ -89,6 +89,8 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 24] = [
         ]],
     ),
     ("builder", &[&["cli", "config", "server", "guest", "deployment"]]),
+    ("resources", &[PATH, &["guest", "drain", "tls"]]),
+    ("sql", &[PATH, &["guest", "drain", "tls", "resources"]]),
     ("tls", &[PATH, &["guest", "drain"]]),
     (
         "rescue",
@@ -156,8 +158,12 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 24] = [
             "builder",
         ]],
     ),
+    ("kv", &[PATH, &["body", "drain", "guest", "resources", "tls"]]),
+    ("resources", &[PATH, &["body", "drain", "guest", "tls"]]),
     ("hop_by_hop", &[PATH, &["body", "drain", "guest", "tls"]]),
+    ("outbound", &[PATH, &["body", "chain", "drain", "guest", "tls", "upstream"]]),
     ("request_id", &[PATH, &["guest"]]),
+    ("upstream", &[PATH, &["body", "chain", "drain", "guest", "tls"]]),
 ];
 
 /// The contracts between host and guests: siblings in `guest/abi`, none of which knows another.
@@ -170,11 +176,14 @@ pub(super) const ABOVE_GUESTS: [&str; 9] =
 
 /// Files of `connection/http1`, and which of their siblings each may know: what reads never knows what writes, and they meet
 /// in `conn`.
-pub(super) const HTTP1: [(&str, &[&str]); 14] = [
+pub(super) const HTTP1: [(&str, &[&str]); 15] = [
     ("arrival", &["clock", "refusal"]),
     ("chunks", &[]),
     ("clock", &[]),
-    ("conn", &["clock", "head", "inbound", "link", "outbound", "response", "sentry", "settle", "upload"]),
+    (
+        "conn",
+        &["clock", "head", "inbound", "link", "outbound", "response", "sentry", "settle", "switch", "upload"],
+    ),
     ("head", &["refusal"]),
     ("inbound", &["arrival", "chunks", "clock", "head", "refusal"]),
     ("link", &[]),
@@ -184,6 +193,7 @@ pub(super) const HTTP1: [(&str, &[&str]); 14] = [
     ("response", &[]),
     ("sentry", &["clock"]),
     ("settle", &["response"]),
+    ("switch", &["outbound", "response"]),
     ("upload", &["head"]),
 ];
 

@@ -6,9 +6,11 @@
 
 mod fields;
 mod head;
+mod sql;
 
 pub use fields::{FieldIter, FieldsWriter, Malformed, fields, fields_size};
 pub use head::{HEAD_FIXED_SIZE, Head, HeadView, QUERY_PRESENT};
+pub use sql::{SQL_EXECUTED_SIZE, SqlError, SqlValue, SqlValues, write_sql_value};
 
 /// Import module of the HTTP functions (ABI.md section 4). The version is part of the name.
 pub const HTTP_MODULE: &str = "wasmux:http/1";
@@ -18,6 +20,12 @@ pub const LOG_MODULE: &str = "wasmux:log/1";
 pub const NEXT_MODULE: &str = "wasmux:next/1";
 /// Import module of the handler's configuration (ABI.md section 9).
 pub const CONFIG_MODULE: &str = "wasmux:config/1";
+/// Import module of key-value stores (ABI.md section 10).
+pub const KEYVALUE_MODULE: &str = "wasmux:keyvalue/1";
+/// Import module of SQL databases (ABI.md section 12).
+pub const SQL_MODULE: &str = "wasmux:sql/1";
+/// Import module of calls to others (ABI.md section 11).
+pub const CLIENT_MODULE: &str = "wasmux:client/1";
 /// Import module of WASI preview 1.
 pub const WASI_MODULE: &str = "wasi_snapshot_preview1";
 
@@ -36,6 +44,12 @@ pub const FIELD_BLOCK_BYTES_MAX: usize = 64 * 1024;
 pub const FIELD_COUNT_MAX: usize = 500;
 /// Largest body that `respond` takes, in bytes; larger ones are streamed, so that slow clients do not pile them up.
 pub const RESPOND_BYTES_MAX: usize = 64 * 1024;
+/// Largest body that the `send` of a call takes, in bytes; larger ones are streamed.
+pub const CALL_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Flag of a call: more of its body follows by `write`, up to `finish`.
+pub const CALL_STREAMED: u32 = 1;
+/// Flag of a call: the host does not ask for gzip, and leaves the body as it is.
+pub const CALL_NO_DECOMPRESSION: u32 = 2;
 /// Longest log text, in bytes; more is cut.
 pub const LOG_BYTES_MAX: usize = 8 * 1024;
 
@@ -67,6 +81,8 @@ pub enum Errno {
     Failed = -11,
     /// It is not as the call presumes, or somebody else was first.
     Conflict = -12,
+    /// There is no room for it.
+    Full = -13,
 }
 
 impl Errno {
@@ -92,6 +108,7 @@ impl Errno {
             -10 => Self::Timeout,
             -11 => Self::Failed,
             -12 => Self::Conflict,
+            -13 => Self::Full,
             _ => return None,
         })
     }

@@ -2,15 +2,23 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
+use super::client::Upstream;
+use super::kv;
+use super::sql::Databases;
+
 /// Set by the methods of [`TestRequest`](crate::TestRequest), and in force while [`Recorder::serve`](crate::Recorder::serve)
 /// runs the handler, on its thread.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct World {
     pub(crate) config: BTreeMap<String, String>,
+    pub(crate) stores: BTreeMap<String, kv::Store>,
+    pub(crate) databases: Databases,
+    /// Who answers the handler's calls; nobody: they are refused.
+    pub(crate) upstream: Option<Upstream>,
 }
 
 thread_local! {
-    static WORLD: RefCell<World> = RefCell::default();
+    pub(super) static WORLD: RefCell<World> = RefCell::default();
 }
 
 /// Puts the world back that was there before.
@@ -27,6 +35,16 @@ impl Drop for Entered {
     fn drop(&mut self) {
         self.0.take().map(|before| WORLD.replace(before));
     }
+}
+
+/// The key-value store of this name.
+pub(super) fn store(name: &str) -> Option<kv::Store> {
+    WORLD.with_borrow(|world| world.stores.get(name).cloned())
+}
+
+/// Asks the databases under test.
+pub(super) fn databases<T>(ask: impl FnOnce(&Databases) -> T) -> T {
+    WORLD.with_borrow(|world| ask(&world.databases))
 }
 
 /// The configuration under test.

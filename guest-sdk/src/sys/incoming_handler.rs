@@ -27,10 +27,13 @@ use crate::{
     logger, routes,
 };
 
+pub(crate) mod client;
 pub(crate) mod config;
 mod fields;
+pub(crate) mod kv;
 mod request;
 mod response;
+pub(crate) mod sql;
 
 use request::Incoming;
 use response::Outgoing;

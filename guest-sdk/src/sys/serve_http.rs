@@ -15,7 +15,10 @@ use crate::{
     logger,
 };
 
+pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod kv;
+pub(crate) mod sql;
 
 /// Reads what the host writes to `(pointer, length)` and answers with the size it has or needs.
 type Fill = unsafe extern "C" fn(*mut u8, usize) -> i32;

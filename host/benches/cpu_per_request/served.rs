@@ -12,6 +12,7 @@ use wasmux::dispatch::Dispatcher;
 use wasmux::drain::Drain;
 use wasmux::guest::{CompileIn, GuestEngine};
 use wasmux::handover::Handover;
+use wasmux::resources::Resources;
 use wasmux::server::Server;
 
 /// Serves the folder's routes.toml until it is killed.
@@ -19,7 +20,7 @@ pub(crate) fn serve(folder: &Path) {
     let (mut config, problems) = Config::read(&folder.join("routes.toml"));
     config.process.cache = None;
     let engine = GuestEngine::new(config.process.engine(CompileIn::Process)).expect("there is address space");
-    let deployment = Deployment::build(&config, &engine, &problems);
+    let deployment = Deployment::build(&config, &engine, &Resources::default(), &problems);
     let deployment = deployment.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

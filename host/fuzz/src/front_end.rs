@@ -13,6 +13,7 @@ use wasmux::deployment::Deployment;
 use wasmux::dispatch::Dispatcher;
 use wasmux::drain::Drain;
 use wasmux::handover::Handover;
+use wasmux::resources::Resources;
 use wasmux::server::Server;
 
 use self::responses::{count_http1, count_http2};
@@ -60,7 +61,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
 fn start(folder: &Path) -> SocketAddr {
     let (mut config, problems) = Config::parse(&folder.join("routes.toml"), ROUTES);
     config.process.cache = None;
-    let deployment = Deployment::build(&config, &engine(8), &problems);
+    let deployment = Deployment::build(&config, &engine(8), &Resources::default(), &problems);
     let deployment = deployment.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()));
     let server = run(async move {
         let servers = config.servers.iter().map(|server| (server.clone(), None)).collect();

@@ -13,7 +13,9 @@ type Import = (&'static str, &'static str, &'static str, bool);
 const HTTP: &str = "wasmux:http/1";
 const LOG: &str = "wasmux:log/1";
 const NEXT: &str = "wasmux:next/1";
+const CLIENT: &str = "wasmux:client/1";
 const CONFIG: &str = "wasmux:config/1";
+const KEYVALUE: &str = "wasmux:keyvalue/1";
 const WASI: &str = "wasi_snapshot_preview1";
 
 /// The contract's own functions, as in ABI.md.
@@ -32,8 +34,26 @@ const CONTRACT: &[Import] = &[
     (HTTP, "client_gone", "", true),
     (LOG, "log", "ib", false),
     (LOG, "enabled", "i", true),
+    (CLIENT, "send", "tpfbb", true),
+    (CLIENT, "write", "db", true),
+    (CLIENT, "finish", "df", true),
+    (CLIENT, "wait", "iii", true),
+    (CLIENT, "head", "db", true),
+    (CLIENT, "read", "db", true),
+    (CLIENT, "trailers", "db", true),
+    (CLIENT, "error", "db", true),
+    (CLIENT, "close", "d", false),
     (CONFIG, "get", "pb", true),
     (CONFIG, "all", "b", true),
+    (KEYVALUE, "open", "p", true),
+    (KEYVALUE, "get", "dpb", true),
+    (KEYVALUE, "exists", "dp", true),
+    (KEYVALUE, "set", "dpbl", true),
+    (KEYVALUE, "delete", "dp", true),
+    (KEYVALUE, "increment", "dpli", true),
+    (KEYVALUE, "add", "dpbl", true),
+    (KEYVALUE, "swap", "dpbbl", true),
+    (KEYVALUE, "list", "dpbib", true),
 ];
 
 /// Those of guests that have a next handler.
@@ -122,8 +142,19 @@ const VALUES: [&[u8]; 12] = [
     b"\xff\x80",
     b"\0",
 ];
-const PATHS: [&str; 10] =
-    ["a.txt", ".", "..", "../../etc/passwd", "/etc/passwd", "sub/../a.txt", "", "GET", "/x?y=1", "a\0b"];
+const PATHS: [&str; 11] = [
+    "a.txt",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "sub/../a.txt",
+    "",
+    "GET",
+    "/x?y=1",
+    "a\0b",
+    "http://echo.handler/x?y",
+    "http://127.0.0.1:1/",
+];
 const STATUSES: [i64; 12] = [200, 200, 204, 304, 404, 103, 100, 101, 199, 999, 1000, 0x1_00c8];
 
 /// Bytes of memory that buffers are taken from; the texts come behind it.
@@ -252,9 +283,9 @@ impl Writer {
 
     fn call(&mut self, u: &mut Unstructured<'_>, text: &mut String) -> Result<()> {
         let index = u.choose_index(self.choices.len())?;
-        let (_, name, parameters, has_result) = self.choices[index];
+        let (module, name, parameters, has_result) = self.choices[index];
         self.imports.insert(index);
-        let mut call = format!("(call ${name}");
+        let mut call = format!("(call ${module}/{name}");
         for parameter in parameters.chars() {
             call.push(' ');
             call.push_str(&self.arguments(u, parameter)?);
@@ -310,13 +341,13 @@ impl Writer {
         let mut named = BTreeSet::new();
         for &(module, name, parameters, has_result) in self.imports.iter().map(|&index| &self.choices[index])
         {
-            if !named.insert(name) {
+            if !named.insert((module, name)) {
                 continue;
             }
             let types: Vec<_> = parameters.chars().map(types).collect();
             let result = if has_result { "(result i32)" } else { "" };
             text += &format!(
-                "(import \"{module}\" \"{name}\" (func ${name} (param {}) {result}))\n",
+                "(import \"{module}\" \"{name}\" (func ${module}/{name} (param {}) {result}))\n",
                 types.join(" ")
             );
         }

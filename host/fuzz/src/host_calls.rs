@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use wasmux::body::Body;
 use wasmux::guest::{
-    Answer, Folder, Grants, Guest, GuestEngine, GuestSettings, Incoming, Next, OnDisconnect, Settings,
+    Allow, Answer, Directory, Folder, Grants, Guest, GuestEngine, GuestSettings, Incoming, Limits, Next,
+    OnDisconnect, Outgoing, Settings,
 };
+use wasmux::kv::{self, Backend, Embedded, Grant, Store};
+use wasmux::outbound::{Outbound, TransportSettings};
 
 use crate::guests::Program;
 use crate::world::{Client, PATIENT_TIMEOUT, engine, exchange, load, settings, sound_guest};
@@ -28,6 +31,10 @@ struct World {
     engine: GuestEngine,
     sane: Arc<Guest>,
     next: Arc<dyn Next>,
+    /// Guests may call the handler `echo`, and nobody else.
+    outgoing: Outgoing,
+    /// The store that guests may use.
+    store: Store,
     /// The folder that guests may read.
     folder: tempfile::TempDir,
 }
@@ -41,7 +48,13 @@ impl World {
             path: self.folder.path().to_owned(),
             read_only: true,
         });
-        Grants { settings: Some(Arc::new(settings)), folders: folder.into_iter().collect() }
+        Grants {
+            settings: Some(Arc::new(settings)),
+            outgoing: Some(self.outgoing.clone()),
+            folders: folder.into_iter().collect(),
+            stores: vec![("GET".to_owned(), Grant::new(self.store.clone(), "a", has_files))],
+            ..Grants::default()
+        }
     }
 }
 
@@ -54,10 +67,21 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     };
     let sane = sound_guest(&engine, SANE, patient("sane"));
     let echo = include_bytes!("../../../tests/guests/echo.wat");
-    let next = Arc::new(Behind(sound_guest(&engine, echo, settings("echo"))));
+    let next: Arc<dyn Next> = Arc::new(Behind(sound_guest(&engine, echo, settings("echo"))));
     let folder = tempfile::tempdir().expect("there is room for a folder");
     std::fs::write(folder.path().join("a.txt"), "text of a file").expect("there is room in it");
-    World { engine, sane, next, folder }
+    let directory = Arc::new(Directory::default());
+    directory.fill([("echo".to_owned(), Arc::downgrade(&next))]);
+    let mut allow = Allow::default();
+    allow.add("http://echo.handler").expect("it is an entry");
+    let transport = TransportSettings::default();
+    let outbound = Outbound::new(&transport).expect("the system's resolver can be used");
+    let outgoing = Outgoing::new(&outbound, transport, allow, directory, &Limits::default());
+    // So small that it is soon full.
+    let limits = kv::Limits { store_bytes_max: 1 << 20, value_bytes_max: 64 << 10, ..kv::Limits::default() };
+    let file = Embedded::new(folder.path().join("state/store.redb"));
+    let store = Store::new(Backend::Embedded(Arc::new(file)), limits);
+    World { engine, sane, next, outgoing, store, folder }
 });
 
 /// The handler behind: sends back what it gets.

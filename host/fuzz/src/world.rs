@@ -143,6 +143,7 @@ pub(crate) fn incoming(request: Request<Bytes>) -> Incoming {
         values: vec![b"value".to_vec()],
         id,
         peer: Arc::new(peer),
+        via: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{CheckArgs, OK, PROBLEMS, engine, fail, fail_with, print};
 use crate::config::Config;
 use crate::deployment::Deployment;
+use crate::resources::Resources;
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (config, problems) = Config::read(&args.config.config);
@@ -13,7 +14,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Err(message) => return fail(message),
     };
     let _ = config.load_tls(&problems);
-    let _ = Deployment::build(&config, &engine, &problems);
+    let _ = Deployment::build(&config, &engine, &Resources::default(), &problems);
     let problems = problems.into_sorted();
     if args.json {
         match serde_json::to_string_pretty(&problems) {

@@ -99,6 +99,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         values,
         id,
         peer,
+        via: None,
     })
 }
 

@@ -69,6 +69,10 @@ fn handler_name(config: &Config, route: &RouteConfig) -> String {
             )
         }
         Some(RouteTarget::Files(files)) => format!("(files {})", files.folder.display()),
+        Some(RouteTarget::Proxy(proxy)) => {
+            let names: Vec<_> = proxy.upstreams.iter().map(|upstream| &*upstream.name).collect();
+            format!("(proxy {})", names.join(" "))
+        }
         None => "?".to_owned(),
     }
 }

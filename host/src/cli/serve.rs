@@ -24,6 +24,7 @@ use crate::handover::{Environment, Handover};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::reload::{self, Origin, Reloader, Source};
+use crate::resources::Resources;
 use crate::server::Server;
 use crate::tls::Tls;
 use crate::upgrade::Program;
@@ -51,8 +52,9 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(engine) => engine,
         Err(message) => return fail(message),
     };
+    let resources = Resources::default();
     let tls = config.load_tls(&problems);
-    let deployment = match reload::build(&config, problems, &engine) {
+    let deployment = match reload::build(&config, problems, &engine, &resources) {
         Ok(deployment) => deployment,
         Err(problems) => return fail_with(&problems),
     };
@@ -60,7 +62,7 @@ pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("the threads cannot be started: {error}")),
     };
-    let start = Start { program, handover, source, config, engine, tls, deployment };
+    let start = Start { program, handover, source, config, engine, resources, tls, deployment };
     let code = runtime.block_on(serve(start));
     // Whatever still runs was cut off on purpose; nothing that a thread is at is waited for.
     runtime.shutdown_background();
@@ -82,13 +84,14 @@ struct Start {
     source: Source,
     config: Config,
     engine: GuestEngine,
+    resources: Resources,
     /// For each server of `config`.
     tls: Vec<Option<Arc<Tls>>>,
     deployment: Deployment,
 }
 
 async fn serve(start: Start) -> ExitCode {
-    let Start { program, mut handover, source, config, engine, tls, deployment } = start;
+    let Start { program, mut handover, source, config, engine, resources, tls, deployment } = start;
     let status = config.summary();
     let (log, _writer) = AccessLog::start(access_log_format(&config.process)).unzip();
     // Before anybody is told that we listen: from then on a signal means something.
@@ -115,7 +118,12 @@ async fn serve(start: Start) -> ExitCode {
         handover,
         program,
         upgrade_timeout: config.process.upgrade_timeout,
-        reloader: Reloader::new(source, engine, (config.process, config.servers), Arc::clone(&in_force)),
+        reloader: Reloader::new(
+            source,
+            (engine, resources),
+            (config.process, config.servers),
+            Arc::clone(&in_force),
+        ),
         certificates: server.certificates(),
         status,
     };

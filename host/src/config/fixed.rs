@@ -40,6 +40,7 @@ fn process_keys(one: &ProcessConfig, other: &ProcessConfig) -> impl Iterator<Ite
         compile_timeout: _,
         compile_memory_bytes_max: _,
         cache: _, // each deployment looks at it
+        state: _, // that one, too
         admin,
     } = one;
     let same = [

@@ -7,15 +7,51 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::problem::{ProblemKind, Problems};
+use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
-use crate::guest::{Folder, Grants, Settings};
+use crate::guest::{Allow, Folder, Grants, Settings};
 
 /// Largest secret, in bytes: keys and certificates are far smaller.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 pub(super) fn read(table: &Table<'_>, base: &Path, problems: &Problems) -> Grants {
-    Grants { settings: settings(table, base), folders: folders(table, base, problems) }
+    Grants { settings: settings(table, base), folders: folders(table, base, problems), ..Grants::default() }
+}
+
+/// Whom a handler may call, as its author wrote it.
+#[derive(Clone, Debug)]
+pub struct OutboundConfig {
+    /// The entries.
+    pub allow: Allow,
+    /// The handlers among them, and where they stand.
+    handlers: Vec<(String, Range<usize>)>,
+}
+
+/// `outbound`; what it grants needs the client of the process, and the other handlers.
+pub(super) fn outbound(table: &Table<'_>) -> Option<OutboundConfig> {
+    let mut config = OutboundConfig { allow: Allow::default(), handlers: Vec::new() };
+    for entry in table.strings("outbound")? {
+        let known = config.allow.handlers().len();
+        if let Err(message) = config.allow.add(entry.value) {
+            table.bad_value(&entry.span, format!("`outbound` has \"{}\": {message}", entry.value));
+        }
+        let named = config.allow.handlers().iter().skip(known).map(|name| (name.clone(), entry.span.clone()));
+        config.handlers.extend(named);
+    }
+    Some(config)
+}
+
+impl OutboundConfig {
+    /// Reports entries that name no handler of the deployment.
+    pub(super) fn check_handlers(&self, names: &[String], problems: &Problems) {
+        for (name, span) in &self.handlers {
+            if !names.contains(name) {
+                let hint = did_you_mean(name, names.iter().map(String::as_str));
+                let message = format!("`outbound` names the handler `{name}`, which is not defined{hint}");
+                problems.add(ProblemKind::UnknownHandler, span, message);
+            }
+        }
+    }
 }
 
 /// `config` and `secrets`, which guests see as one.
@@ -57,7 +93,12 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// A secret is never in the file itself: it is named there.
-fn secret(table: &Table<'_>, base: &Path, name: &At<&str>, value: &Spanned<DeValue<'_>>) -> Option<String> {
+pub(super) fn secret(
+    table: &Table<'_>,
+    base: &Path,
+    name: &At<&str>,
+    value: &Spanned<DeValue<'_>>,
+) -> Option<String> {
     let Some(entries) = value.get_ref().as_table() else {
         table.bad_value(
             &value.span(),

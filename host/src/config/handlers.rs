@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::grants;
+use super::Declared;
+use super::grants::{self, OutboundConfig};
+use super::kv::{self, KvGrant};
 use super::limits::limits;
 use super::problem::{ProblemKind, Problems, did_you_mean};
+use super::proxy;
+use super::sql;
 use super::table::{At, Table};
 use crate::guest::{Concurrency, GuestSettings, Isolation, Limits, OnDisconnect, Reuse, Snapshot};
+use crate::outbound::TransportSettings;
+use crate::sql::Access;
+use crate::upstream::ProxySettings;
 
 /// A checked `[handlers.NAME]`.
 #[derive(Clone, Debug)]
@@ -17,7 +24,9 @@ pub struct HandlerConfig {
     /// A crate folder, or a `.wasm`, `.wat` or `.cwasm` file. Whether it is there is seen when it is loaded: the mux can
     /// be asked without it.
     pub wasm: PathBuf,
-    /// The line of its `wasm` key.
+    /// It is a proxy, and has no `wasm`.
+    pub proxy: Option<Box<ProxySettings>>,
+    /// The line of its `wasm` key, or of its name if it has none.
     pub line: usize,
     /// The handler behind it, by its index among the handlers. No chain of them leads back to itself.
     pub next: Option<usize>,
@@ -25,6 +34,12 @@ pub struct HandlerConfig {
     pub next_is_wrong: bool,
     /// Its name and where that stands; taken when all handlers are known.
     next_name: Option<(String, Range<usize>)>,
+    /// Whom it may call, if anybody.
+    pub outbound: Option<OutboundConfig>,
+    /// The key-value stores that it may use.
+    pub stores: Vec<KvGrant>,
+    /// Databases by name, and what may be done with them.
+    pub databases: Vec<(String, Access)>,
     /// Everything else.
     pub settings: GuestSettings,
 }
@@ -53,11 +68,15 @@ pub(super) fn read_handler(
     name: &At<&str>,
     entries: &DeTable<'_>,
     defaults: &Defaults,
+    declared: Declared<'_>,
     folder: &Path,
     problems: &Problems,
 ) -> Option<HandlerConfig> {
     let title = format!("[handlers.{}]", name.value);
     let table = Table::new(title.clone(), entries, problems);
+    if table.has("proxy") {
+        return read_proxy(name, table, declared.outbound, problems);
+    }
     let limits = match table.table("limits") {
         None => defaults.limits.clone(),
         Some(entries) => {
@@ -77,9 +96,12 @@ pub(super) fn read_handler(
         snapshot: snapshot(&table),
         next: None,
     };
+    let outbound = grants::outbound(&table);
+    let stores = kv::granted(&table, declared.stores, problems);
+    let databases = sql::grants(&table, declared.databases, problems);
     let (has_next, next) = (table.has("next"), table.string("next"));
     if !table.has("wasm") {
-        let message = format!("{title} needs `wasm`: a crate folder or a .wasm file");
+        let message = format!("{title} needs `wasm`: a crate folder or a .wasm file; or `proxy`: a URL");
         problems.add(ProblemKind::MissingKey, &name.span, message);
     }
     let wasm = table.string("wasm");
@@ -89,15 +111,61 @@ pub(super) fn read_handler(
     let next_name = next.map(|next| (next.value.to_owned(), next.span));
     let line = problems.line_of(wasm.span.start);
     let next_is_wrong = has_next && next_name.is_none();
-    Some(HandlerConfig { wasm: path, line, next: None, next_is_wrong, next_name, settings })
+    Some(HandlerConfig {
+        wasm: path,
+        proxy: None,
+        line,
+        next: None,
+        next_is_wrong,
+        next_name,
+        outbound,
+        stores,
+        databases,
+        settings,
+    })
+}
+
+/// A handler that is a proxy: what is for guests is not for it.
+fn read_proxy(
+    name: &At<&str>,
+    table: Table<'_>,
+    outbound: &TransportSettings,
+    problems: &Problems,
+) -> Option<HandlerConfig> {
+    let proxy = proxy::read(&table, outbound);
+    table.finish();
+    let mut config = HandlerConfig::alone(Path::new(""), name.value.to_owned());
+    config.line = problems.line_of(name.span.start);
+    config.proxy = Some(Box::new(proxy?));
+    Some(config)
 }
 
 impl HandlerConfig {
     /// The handler of one module, with all defaults.
     pub(super) fn alone(wasm: &Path, name: String) -> Self {
         let settings = GuestSettings { name, ..GuestSettings::default() };
-        Self { wasm: wasm.to_owned(), line: 1, next: None, next_is_wrong: false, next_name: None, settings }
+        Self {
+            wasm: wasm.to_owned(),
+            proxy: None,
+            line: 1,
+            next: None,
+            next_is_wrong: false,
+            next_name: None,
+            outbound: None,
+            stores: Vec::new(),
+            databases: Vec::new(),
+            settings,
+        }
     }
+}
+
+/// Finds the handlers that others may call, which are to be there.
+pub(super) fn check_outbound(handlers: &[HandlerConfig], problems: &Problems) {
+    let names: Vec<String> = handlers.iter().map(|handler| handler.settings.name.clone()).collect();
+    handlers
+        .iter()
+        .flat_map(|handler| &handler.outbound)
+        .for_each(|outbound| outbound.check_handlers(&names, problems));
 }
 
 /// Finds the handlers that others name as their `next`.

@@ -41,6 +41,8 @@ pub(super) fn limits(table: &Table<'_>, defaults: &Limits) -> Limits {
         response_body_rate: size("response_body_rate", any(), defaults.response_body_rate),
         log_bytes_max: size("log", any(), defaults.log_bytes_max),
         handles_max: count("handles", 16..=1_000_000, defaults.handles_max),
+        outbound_concurrency: count("outbound_concurrency", 1..=100_000, defaults.outbound_concurrency),
+        outbound_rate: count("outbound_rate", 1..=10_000_000, defaults.outbound_rate),
         breaker: breaker(table, defaults.breaker),
     }
 }

@@ -27,6 +27,10 @@ pub enum ProblemKind {
     PatternConflict,
     /// A route names a handler that is not defined.
     UnknownHandler,
+    /// A handler names a store that is not declared.
+    UnknownStore,
+    /// A handler names a database that is not defined.
+    UnknownDatabase,
     /// A file or folder that is not there.
     FileMissing,
     /// A certificate or key that cannot be used.
@@ -35,6 +39,8 @@ pub enum ProblemKind {
     BuildFailed,
     /// A module that cannot be run.
     ModuleInvalid,
+    /// A database that cannot be opened, or migrations that do not apply.
+    DatabaseInvalid,
 }
 
 impl fmt::Display for ProblemKind {
@@ -48,10 +54,13 @@ impl fmt::Display for ProblemKind {
             Self::PatternInvalid => "pattern-invalid",
             Self::PatternConflict => "pattern-conflict",
             Self::UnknownHandler => "unknown-handler",
+            Self::UnknownStore => "unknown-store",
+            Self::UnknownDatabase => "unknown-database",
             Self::FileMissing => "file-missing",
             Self::CertificateInvalid => "certificate-invalid",
             Self::BuildFailed => "build-failed",
             Self::ModuleInvalid => "module-invalid",
+            Self::DatabaseInvalid => "database-invalid",
         })
     }
 }
@@ -112,6 +121,12 @@ impl Problems {
     pub fn add_at_line(&self, kind: ProblemKind, line: usize, message: impl Into<String>) {
         let problem = Problem { file: self.file.clone(), line, kind, message: message.into() };
         self.list.borrow_mut().push(problem);
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
     }
 
     /// Everything collected, in the order of the file.

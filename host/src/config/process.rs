@@ -53,6 +53,8 @@ pub struct ProcessConfig {
     pub compile_memory_bytes_max: u64,
     /// Folder for compiled code; `None`: no cache.
     pub cache: Option<PathBuf>,
+    /// Folder for what has to last: key-value stores, files of databases. Made when it is first needed.
+    pub state: PathBuf,
     /// Where the admin listener is, if anywhere; never every interface.
     pub admin: Option<ListenAddr>,
 }
@@ -74,6 +76,7 @@ impl Default for ProcessConfig {
             compile_timeout: Duration::from_secs(300),
             compile_memory_bytes_max: 4 << 30,
             cache: default_cache(),
+            state: PathBuf::from(STATE_FOLDER),
             admin: None,
         }
     }
@@ -99,6 +102,9 @@ impl ProcessConfig {
         CompileIn::Child { timeout: self.compile_timeout, memory_bytes_max: self.compile_memory_bytes_max }
     }
 }
+
+/// Where state is kept unless `state` says so, beside routes.toml.
+pub(super) const STATE_FOLDER: &str = ".wasmux";
 
 /// Three quarters of what there is: the rest is for everything that is no guest.
 fn default_guest_memory() -> u64 {
@@ -142,6 +148,7 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
             Some(text) if text.value == "off" => None,
             Some(text) => Some(folder.join(text.value)),
         },
+        state: folder.join(table.string("state").map_or(STATE_FOLDER, |text| text.value)),
         admin: admin(table, folder),
     }
 }

@@ -9,8 +9,11 @@ use wasmux_mux::{InsertError, Mux};
 
 use super::handlers::HandlerConfig;
 use super::problem::{ProblemKind, Problems, did_you_mean};
+use super::proxy;
 use super::table::{At, Table};
 use crate::hop_by_hop::HOP_BY_HOP;
+use crate::outbound::TransportSettings;
+use crate::upstream::ProxySettings;
 
 /// A checked `[routes]` or `[servers.NAME.routes]`.
 #[derive(Debug, Default)]
@@ -43,6 +46,8 @@ pub enum RouteTarget {
     Redirect(RedirectConfig),
     /// `{ files = … }`
     Files(FilesConfig),
+    /// `{ proxy = … }`
+    Proxy(Box<ProxySettings>),
 }
 
 /// A fixed response.
@@ -78,6 +83,7 @@ pub struct FilesConfig {
 pub(super) fn read(
     entries: &DeTable<'_>,
     handlers: &[HandlerConfig],
+    outbound: &TransportSettings,
     folder: &Path,
     problems: &Problems,
 ) -> RouteTable {
@@ -87,7 +93,7 @@ pub(super) fn read(
     for (key, value) in in_order {
         let pattern = key.get_ref().as_ref();
         let line = problems.line_of(key.span().start);
-        let target = target(pattern, value, handlers, folder, problems);
+        let target = target(pattern, value, (handlers, outbound), folder, problems);
         match mux.insert(pattern, routes.len()) {
             // The mux is complete even where a target is not, so that every conflict shows in one run.
             Ok(()) => routes.push(RouteConfig { pattern: pattern.to_owned(), line, target }),
@@ -112,7 +118,7 @@ pub(super) fn read(
 fn target(
     pattern: &str,
     value: &Spanned<DeValue<'_>>,
-    handlers: &[HandlerConfig],
+    (handlers, outbound): (&[HandlerConfig], &TransportSettings),
     folder: &Path,
     problems: &Problems,
 ) -> Option<RouteTarget> {
@@ -134,7 +140,7 @@ fn target(
         return None;
     };
     let table = Table::new(format!("route \"{pattern}\""), entries, problems);
-    let target = built_in(&table, pattern, value, folder, problems);
+    let target = built_in(&table, pattern, value, (outbound, folder), problems);
     table.finish();
     target
 }
@@ -143,10 +149,11 @@ fn built_in(
     table: &Table<'_>,
     pattern: &str,
     value: &Spanned<DeValue<'_>>,
-    folder: &Path,
+    (outbound, folder): (&TransportSettings, &Path),
     problems: &Problems,
 ) -> Option<RouteTarget> {
-    let kinds: Vec<_> = ["respond", "redirect", "files"].into_iter().filter(|key| table.has(key)).collect();
+    let kinds: Vec<_> =
+        ["respond", "redirect", "files", "proxy"].into_iter().filter(|key| table.has(key)).collect();
     if kinds.len() > 1 {
         let message = format!("route \"{pattern}\" has `{}`; choose one", kinds.join("` and `"));
         problems.add(ProblemKind::BadValue, &value.span(), message);
@@ -160,9 +167,13 @@ fn built_in(
     if let Some(path) = table.string("files") {
         return files(table, &path, pattern, folder, problems).map(RouteTarget::Files);
     }
+    if table.has("proxy") {
+        return proxy::read(table, outbound).map(|proxy| RouteTarget::Proxy(Box::new(proxy)));
+    }
     if kinds.is_empty() {
-        let message =
-            format!("route \"{pattern}\" needs one of `respond`, `redirect` or `files`, or a handler's name");
+        let message = format!(
+            "route \"{pattern}\" needs one of `respond`, `redirect`, `files` or `proxy`, or a handler's name"
+        );
         problems.add(ProblemKind::MissingKey, &value.span(), message);
     }
     None

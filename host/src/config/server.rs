@@ -147,7 +147,7 @@ fn named_server<'t>(
 }
 
 /// Keys of `[server]` that no other server has.
-const PROCESS_KEYS: [&str; 10] = [
+const PROCESS_KEYS: [&str; 11] = [
     "threads",
     "access_log",
     "shutdown_timeout",
@@ -157,6 +157,7 @@ const PROCESS_KEYS: [&str; 10] = [
     "instances",
     "resident_handlers",
     "cache",
+    "state",
     "admin",
 ];
 

@@ -32,6 +32,7 @@ mod refusal;
 mod response;
 mod sentry;
 mod settle;
+mod switch;
 mod upload;
 
 /// Serves a connection that was ready for HTTP at `ready`, and of which `first` was read already.

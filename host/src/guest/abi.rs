@@ -149,6 +149,10 @@ impl Instance {
     pub(super) fn rest(&mut self) {
         let core = self.core();
         (core.exchange, core.origin) = (None, None);
+        core.leave_databases();
+        if let Self::ServeHttp(instance) = self {
+            instance.store.data_mut().end_calls();
+        }
     }
 
     pub(super) fn core(&mut self) -> &mut Core {

@@ -3,20 +3,26 @@
 //! Standard interfaces are always linked, so that every component loads; using what was not granted fails with the
 //! error that the interface has for that, and says so in the log once for each kind of thing and request.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use http::HeaderName;
+use http::{HeaderName, Uri};
+use http_body_util::BodyExt as _;
 use tracing::Level;
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::{
     Error as HttpError, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks,
 };
 
+use super::exchange::Incoming;
 use super::grants::Grants;
 use super::log::GuestLog;
 use super::outbox::BUFFER_BYTES;
+use super::outgoing::{Cause, OutgoingError};
+use crate::kv;
+use crate::outbound::Call;
 
 /// A response to a guest's request, and the rest of the work of receiving it.
 pub(super) type Received =
@@ -29,10 +35,28 @@ pub(super) const NOT_GRANTED: &str = "nothing is granted to this handler";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Denied;
 
-/// An open key-value store. There is none yet.
+/// An open key-value store.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "generated code exports it again")]
-pub enum Bucket {}
+pub struct Bucket {
+    grants: Arc<Grants>,
+    /// Which of the granted stores it is.
+    number: usize,
+    /// Where lists go on, by the numbers that the guest has for that.
+    pub(super) cursors: VecDeque<(u64, String)>,
+    pub(super) cursors_given: u64,
+}
+
+impl Bucket {
+    /// The store's name.
+    pub(super) fn name(&self) -> &str {
+        &self.grants.stores[self.number].0
+    }
+
+    pub(super) fn grant(&self) -> &kv::Grant {
+        &self.grants.stores[self.number].1
+    }
+}
 
 /// What a socket speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +86,47 @@ struct Asking {
     refused: AtomicU8,
 }
 
+/// A target as the log may have it: without a password and a query, which may have keys in it.
+pub(super) fn display(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{}{port}{}", uri.host().unwrap_or_default(), uri.path())
+}
+
 impl Asker {
-    fn new(log: GuestLog) -> Self {
+    pub(super) fn new(log: GuestLog) -> Self {
         Self(Arc::new(Asking { log, refused: AtomicU8::new(0) }))
     }
 
     /// Says in the log what was refused, if it is the first of its sort for the request.
     fn deny(&self, sort: Sort, what: fmt::Arguments<'_>) -> Denied {
+        self.refuse(sort, format_args!("{what} was refused: {NOT_GRANTED}"));
+        Denied
+    }
+
+    fn refuse(&self, sort: Sort, what: fmt::Arguments<'_>) {
+        self.0.log.share().denied();
         let bit = 1 << sort as u8;
         if self.0.refused.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            self.0.log.line(Level::WARN, format!("{what} was refused: {NOT_GRANTED}").as_bytes());
+            self.0.log.line(Level::WARN, what.to_string().as_bytes());
         }
-        Denied
+    }
+
+    /// Says in the log why a call to `target` has failed; what is no refusal, only to those who want to know all.
+    pub(super) fn report(&self, target: &str, error: &OutgoingError) {
+        match error {
+            OutgoingError::Denied(why) => {
+                self.refuse(Sort::Request, format_args!("a request to {target} was refused: {why}"));
+            }
+            OutgoingError::Limit(_) | OutgoingError::Loop(_) => {
+                self.refuse(Sort::Request, format_args!("a request to {target} was refused: {error}"));
+            }
+            OutgoingError::Length | OutgoingError::Inside | OutgoingError::Outside(_) => {
+                self.0
+                    .log
+                    .line(Level::DEBUG, format!("a request to {target} has failed: {error}").as_bytes());
+            }
+        }
     }
 }
 
@@ -83,16 +136,28 @@ impl Asker {
 pub(super) struct Hooks {
     grants: Arc<Grants>,
     asker: Asker,
+    /// For which request it calls others; kept only by handlers that may.
+    cause: Cause,
 }
 
 impl Hooks {
     pub(super) fn new(grants: Arc<Grants>, log: GuestLog) -> Self {
-        Self { grants, asker: Asker::new(log) }
+        Self { grants, asker: Asker::new(log), cause: Cause::default() }
     }
 
-    /// From now on it is asked for another request.
-    pub(super) fn begin(&self) {
+    /// From now on it is asked for this request.
+    pub(super) fn begin(&mut self, request: &Incoming) {
         self.asker.0.refused.store(0, Ordering::Relaxed);
+        if self.grants.outgoing.is_some() {
+            self.cause = Cause::of(request);
+        }
+    }
+
+    /// From now on it is asked for this request too, of several.
+    pub(super) fn begin_another(&mut self, request: &Incoming) {
+        if self.grants.outgoing.is_some() {
+            self.cause = self.cause.with(request);
+        }
     }
 
     /// Refuses each address that a guest wants a socket for: sockets are not granted. Whether there may be any, and names
@@ -119,7 +184,13 @@ impl Hooks {
 
     /// Opens a key-value store (`wasi:keyvalue/store`).
     pub(super) fn open_store(&self, name: &str) -> Result<Bucket, Denied> {
-        Err(self.asker.deny(Sort::Store, format_args!("the key-value store `{name}`")))
+        match self.grants.stores.iter().position(|(granted, _)| granted == name) {
+            Some(number) => {
+                let (grants, cursors) = (Arc::clone(&self.grants), VecDeque::new());
+                Ok(Bucket { grants, number, cursors, cursors_given: 0 })
+            }
+            None => Err(self.asker.deny(Sort::Store, format_args!("the key-value store `{name}`"))),
+        }
     }
 
     /// One value of the handler's configuration, if it is there (`wasi:config/store`).
@@ -161,10 +232,35 @@ impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
     ) -> Box<dyn Future<Output = Received> + Send> {
-        self.asker.deny(Sort::Request, format_args!("a request to {}", request.uri()));
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        let target = display(request.uri());
+        let asker = self.asker.clone();
+        let Some(outgoing) = self.grants.outgoing.clone() else {
+            asker.deny(Sort::Request, format_args!("a request to {target}"));
+            return Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)));
+        };
+        let options = options.unwrap_or_default();
+        let call = Call {
+            connect_timeout: options.connect_timeout,
+            first_byte_timeout: options.first_byte_timeout,
+            between_bytes_timeout: options.between_bytes_timeout,
+            ..Call::default()
+        };
+        let cause = self.cause.clone();
+        Box::new(async move {
+            match outgoing.send(request, call, &cause, asker.0.log.share()).await {
+                Ok(response) => {
+                    let response = response.map(|body| body.map_err(|error| error.standard()).boxed_unsync());
+                    let sent: Box<dyn Future<Output = _> + Send> = Box::new(std::future::ready(Ok(())));
+                    Ok((response, sent))
+                }
+                Err(error) => {
+                    asker.report(&target, &error);
+                    Err(error.standard())
+                }
+            }
+        })
     }
 }

@@ -1,32 +1,42 @@
 //! Interfaces beside WASI itself that components may import: `wasi:keyvalue`, `wasi:config`, `wasi:logging`.
 //!
-//! They are drafts; `host/wit` has the form that is linked. Key-value stores and configuration are asked of
-//! [`super::capability::Hooks`], and answer that access is denied until they are granted.
+//! They are drafts; `host/wit` has the form that is linked. Key-value stores (`keyvalue`) and configuration are asked
+//! of [`super::capability::Hooks`], and answer that access is denied until they are granted.
 
 use tracing::Level;
 use wasmtime::Result;
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+use wasmtime::component::{HasData, Linker, ResourceTable};
 
-use self::bindings::wasi::keyvalue::store::{Error as StoreError, KeyResponse};
-use self::bindings::wasi::{config, keyvalue, logging};
-use super::capability::{Bucket, Denied, Hooks, NOT_GRANTED};
+use self::bindings::wasi::{config, logging};
+use super::capability::{Denied, Hooks, NOT_GRANTED};
 use super::log::GuestLog;
 use super::state::ComponentState;
 
-mod bindings {
+pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "drafts",
-        imports: { default: trappable },
+        imports: {
+            "wasi:keyvalue/store.[method]bucket.get": async | trappable,
+            "wasi:keyvalue/store.[method]bucket.set": async | trappable,
+            "wasi:keyvalue/store.[method]bucket.delete": async | trappable,
+            "wasi:keyvalue/store.[method]bucket.exists": async | trappable,
+            "wasi:keyvalue/store.[method]bucket.list-keys": async | trappable,
+            "wasi:keyvalue/atomics.increment": async | trappable,
+            "wasi:keyvalue/batch.get-many": async | trappable,
+            "wasi:keyvalue/batch.set-many": async | trappable,
+            "wasi:keyvalue/batch.delete-many": async | trappable,
+            default: trappable,
+        },
         with: { "wasi:keyvalue/store.bucket": crate::guest::capability::Bucket },
     });
 }
 
 /// What the interfaces work on.
-struct View<'s> {
-    hooks: &'s Hooks,
-    log: &'s GuestLog,
-    table: &'s mut ResourceTable,
+pub(super) struct View<'s> {
+    pub(super) hooks: &'s Hooks,
+    pub(super) log: &'s GuestLog,
+    pub(super) table: &'s mut ResourceTable,
 }
 
 struct Drafts;
@@ -47,81 +57,6 @@ pub(super) fn add_to_linker(linker: &mut Linker<ComponentState>) -> Result<()> {
 fn view(state: &mut ComponentState) -> View<'_> {
     let ComponentState { hooks, core, table, .. } = state;
     View { hooks, log: &core.log, table }
-}
-
-impl View<'_> {
-    /// A bucket that the guest has opened. As long as none can be opened, there is none to be used.
-    fn bucket(&self, bucket: &Resource<Bucket>) -> Result<&Bucket> {
-        Ok(self.table.get(bucket)?)
-    }
-}
-
-impl keyvalue::store::Host for View<'_> {
-    fn open(&mut self, name: String) -> Result<Result<Resource<Bucket>, StoreError>> {
-        match self.hooks.open_store(&name) {
-            Ok(bucket) => Ok(Ok(self.table.push(bucket)?)),
-            Err(Denied) => Ok(Err(StoreError::AccessDenied)),
-        }
-    }
-}
-
-impl keyvalue::store::HostBucket for View<'_> {
-    fn get(&mut self, bucket: Resource<Bucket>, _: String) -> Result<Result<Option<Vec<u8>>, StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn set(&mut self, bucket: Resource<Bucket>, _: String, _: Vec<u8>) -> Result<Result<(), StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn delete(&mut self, bucket: Resource<Bucket>, _: String) -> Result<Result<(), StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn exists(&mut self, bucket: Resource<Bucket>, _: String) -> Result<Result<bool, StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn list_keys(
-        &mut self,
-        bucket: Resource<Bucket>,
-        _: Option<u64>,
-    ) -> Result<Result<KeyResponse, StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn drop(&mut self, bucket: Resource<Bucket>) -> Result<()> {
-        self.table.delete(bucket)?;
-        Ok(())
-    }
-}
-
-impl keyvalue::atomics::Host for View<'_> {
-    fn increment(&mut self, bucket: Resource<Bucket>, _: String, _: u64) -> Result<Result<u64, StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-}
-
-impl keyvalue::batch::Host for View<'_> {
-    fn get_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        _: Vec<String>,
-    ) -> Result<Result<Vec<Option<(String, Vec<u8>)>>, StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn set_many(
-        &mut self,
-        bucket: Resource<Bucket>,
-        _: Vec<(String, Vec<u8>)>,
-    ) -> Result<Result<(), StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
-
-    fn delete_many(&mut self, bucket: Resource<Bucket>, _: Vec<String>) -> Result<Result<(), StoreError>> {
-        match *self.bucket(&bucket)? {}
-    }
 }
 
 impl config::store::Host for View<'_> {

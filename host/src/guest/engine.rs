@@ -25,7 +25,7 @@ use super::places::Places;
 use super::resident::Residents;
 use super::share::Ledger;
 use super::state::{ComponentState, ModuleState};
-use super::{drafts, sockets, timezone, wasi};
+use super::{drafts, sockets, sql, timezone, wasi};
 
 /// How often the epoch advances, and so the longest a guest computes before it lets others run on its thread.
 pub const EPOCH_TICK: Duration = Duration::from_millis(2);
@@ -270,6 +270,7 @@ impl Lane {
         timezone::add_to_linker(&mut components, concurrent)?;
         sockets::add_to_linker(&mut components, concurrent)?;
         drafts::add_to_linker(&mut components)?;
+        sql::add_to_linker(&mut components)?;
         start_epoch_clock(engine.weak())?;
         let places = Arc::new(Places::new(settings.instances, ledger));
         let compiler =

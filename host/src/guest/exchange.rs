@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode, Uri, request};
 
 use super::next::Reply;
 use super::outbox::Outbox;
+use super::outgoing::Via;
 use super::pulse::Pulse;
 use super::request_body::RequestBody;
 use crate::activity::Activity;
@@ -90,6 +91,8 @@ pub struct Incoming {
     pub id: RequestId,
     /// The connection.
     pub peer: Arc<Peer>,
+    /// The handlers that have called for it; none when it has come from a client.
+    pub via: Option<Arc<Via>>,
 }
 
 impl Incoming {

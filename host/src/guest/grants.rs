@@ -8,17 +8,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmux_abi::CONFIG_MODULE;
+use wasmux_abi::{CLIENT_MODULE, CONFIG_MODULE, KEYVALUE_MODULE, SQL_MODULE};
 
 use super::artifact::LoadError;
+use super::databases::DatabaseGrant;
+use super::outgoing::Outgoing;
+use crate::kv;
 
 /// Everything that one handler was granted. What is not there is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Grants {
     /// Its configuration, if it has any; possibly an empty one.
     pub settings: Option<Arc<Settings>>,
+    /// Whom it may call, if anybody.
+    pub outgoing: Option<Outgoing>,
     /// Folders on the host.
     pub folders: Vec<Folder>,
+    /// Key-value stores, by name.
+    pub stores: Vec<(String, kv::Grant)>,
+    /// Databases, by name.
+    pub databases: Arc<Vec<DatabaseGrant>>,
 }
 
 /// A folder whose files a guest may use, with all that is below it and nothing else.
@@ -120,6 +129,13 @@ impl Grants {
             let advice = match import.as_str() {
                 CONFIG_MODULE if self.settings.is_none() => {
                     "give it some, `config = { NAME = \"value\" }`, or none, `config = {}`,"
+                }
+                KEYVALUE_MODULE if self.stores.is_empty() => {
+                    "declare a store, [kv.NAME], and grant it, `kv = [\"NAME\"]`,"
+                }
+                SQL_MODULE if self.databases.is_empty() => "grant it a database, `sql = [\"NAME\"]`,",
+                CLIENT_MODULE if self.outgoing.is_none() => {
+                    "name whom it may call, `outbound = [\"https://api.example.com\"]`,"
                 }
                 _ => return None,
             };

@@ -331,7 +331,10 @@ fn provider(module: &str) -> &'static str {
     match module {
         wasmux_abi::HTTP_MODULE => "wasmux: the request and its response",
         wasmux_abi::LOG_MODULE => "wasmux: the log",
+        wasmux_abi::CLIENT_MODULE => "wasmux: calls to others (`outbound` in routes.toml)",
         wasmux_abi::CONFIG_MODULE => "wasmux: its configuration (`config` and `secrets` in routes.toml)",
+        wasmux_abi::KEYVALUE_MODULE => "wasmux: key-value stores (`kv` in routes.toml)",
+        wasmux_abi::SQL_MODULE => "wasmux: its databases (`sql` in routes.toml)",
         wasmux_abi::NEXT_MODULE => "wasmux: the handler behind it (`next` in routes.toml)",
         wasmux_abi::WASI_MODULE => "wasmux: WASI preview 1 (clocks, random, env, output)",
         _ => "wasmux",

@@ -46,6 +46,10 @@ pub struct Limits {
     pub log_bytes_max: u64,
     /// Streams, bodies, files and the like that an instance holds at a time.
     pub handles_max: u32,
+    /// Calls to others at a time, over all of its requests: more fail.
+    pub outbound_concurrency: u32,
+    /// Calls to others in a second on average, so many of which may come at once: more fail.
+    pub outbound_rate: u32,
     /// When a handler that fails rests; `None`: never.
     pub breaker: Option<Breaker>,
 }
@@ -88,6 +92,8 @@ impl Default for Limits {
             response_body_rate: 240,
             log_bytes_max: 1 << 20,
             handles_max: 1_000,
+            outbound_concurrency: 256,
+            outbound_rate: 10_000,
             breaker: Some(Breaker::default()),
         }
     }

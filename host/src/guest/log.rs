@@ -45,6 +45,11 @@ impl GuestLog {
         Self(Arc::new(Inner { share, masks, bytes_max, bytes, is_announced, request: Mutex::default() }))
     }
 
+    /// What the handler, whose log it is, uses of the host.
+    pub(super) fn share(&self) -> &Share {
+        &self.0.share
+    }
+
     fn request(&self) -> MutexGuard<'_, Option<RequestId>> {
         self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use wasmtime_wasi_http::Error as HttpError;
 
 use super::exchange::{Incoming, Peer, RouteInfo};
+use super::outgoing::Via;
 use super::request_body::RequestBody;
 use crate::body::Body;
 use crate::error::Error;
@@ -84,13 +85,15 @@ pub(super) struct Origin {
     id: RequestId,
     peer: Arc<Peer>,
     authority: String,
+    via: Option<Arc<Via>>,
 }
 
 impl Origin {
     pub(super) fn of(request: &Incoming) -> Self {
-        let Incoming { route, values, id, peer, authority, .. } = request;
+        let Incoming { route, values, id, peer, authority, via, .. } = request;
         let (route, peer) = (Arc::clone(route), Arc::clone(peer));
-        Self { route, values: values.clone(), id: id.clone(), peer, authority: authority.clone() }
+        let via = via.clone();
+        Self { route, values: values.clone(), id: id.clone(), peer, authority: authority.clone(), via }
     }
 
     /// Host and port that the client asked for; may be empty.
@@ -111,13 +114,13 @@ impl Origin {
         let authority = uri.authority.as_ref().map(|authority| authority.as_str()).or_else(host);
         let authority = authority.unwrap_or_default().to_owned();
         parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
-        let Self { route, values, id, peer, .. } = self;
-        Incoming { parts: Box::new(parts), authority, body, route, values, id, peer }
+        let Self { route, values, id, peer, via, .. } = self;
+        Incoming { parts: Box::new(parts), authority, body, route, values, id, peer, via }
     }
 }
 
 /// Ends a task when it is dropped.
-struct Tied(JoinHandle<()>);
+pub(super) struct Tied(pub(super) JoinHandle<()>);
 
 impl Drop for Tied {
     fn drop(&mut self) {

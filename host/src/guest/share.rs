@@ -35,6 +35,8 @@ pub struct Share {
     told: Mutex<[Option<Instant>; Limit::ALL.len()]>,
     /// Requests whose client went away.
     disconnects: AtomicU64,
+    /// What was refused to it because it was not granted.
+    denials: AtomicU64,
     /// Time that a request computes, in nanoseconds, averaged over the latest.
     typical_cpu_ns: AtomicU64,
     /// How many of the latest requests have computed for long, of [`ALL`].
@@ -52,6 +54,7 @@ impl Share {
             hits: Default::default(),
             told: Mutex::default(),
             disconnects: AtomicU64::new(0),
+            denials: AtomicU64::new(0),
             typical_cpu_ns: AtomicU64::new(0),
             long: AtomicU32::new(0),
         }
@@ -119,6 +122,17 @@ impl Share {
     #[must_use]
     pub fn disconnects(&self) -> u64 {
         self.disconnects.load(Ordering::Relaxed)
+    }
+
+    /// Counts something that it has asked for and was not granted.
+    pub(super) fn denied(&self) {
+        self.denials.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was refused to it because it was not granted: calls, stores, names and the like.
+    #[must_use]
+    pub fn denials(&self) -> u64 {
+        self.denials.load(Ordering::Relaxed)
     }
 
     pub(super) fn begin_computing(&self) {

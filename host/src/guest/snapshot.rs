@@ -117,7 +117,7 @@ fn state(start: &Start) -> ModuleState {
         handles_max: 100,
         log_bytes_max: 0,
         share: Arc::new(Share::new("".into(), 1)),
-        grants: Arc::new(Grants { settings: None, folders: start.folders.clone() }),
+        grants: Arc::new(Grants { folders: start.folders.clone(), ..Grants::default() }),
         masks: Arc::default(),
         next: None,
     }))

@@ -11,7 +11,9 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::{Account, Budget};
+use super::calls::Calls;
 use super::capability::Hooks;
+use super::databases::Session;
 use super::exchange::Exchange;
 use super::grants::{Folder, Grants, Masks};
 use super::held;
@@ -58,6 +60,8 @@ pub(super) struct Core {
     pub(super) origin: Option<Origin>,
     /// Told at every epoch tick; none before the first request.
     pub(super) pulse: Option<Arc<Pulse>>,
+    /// What it holds of its databases, once it asks for one.
+    databases: Option<Box<Session>>,
     /// Standard output and error, once there is a WASI context.
     stdio: Option<[LineStream; 2]>,
 }
@@ -65,6 +69,8 @@ pub(super) struct Core {
 /// The state of a core module's instance.
 pub(super) struct ModuleState {
     pub(super) core: Core,
+    /// Its calls to others.
+    pub(super) calls: Calls,
     /// The guest's exported memory, looked up once.
     pub(super) memory: Option<Memory>,
     /// Made at the first WASI call: many guests never make one.
@@ -102,9 +108,9 @@ impl State for ModuleState {
         &mut self.core
     }
 
-    /// Nothing of which it can have more than one, or more than 64 KiB.
+    /// Results of databases, and what waits to be sent; of the rest it can have no more than one, or no more than 64 KiB.
     fn held_bytes(&mut self) -> usize {
-        0
+        self.core.result_bytes() + self.calls.held_bytes()
     }
 }
 
@@ -115,8 +121,17 @@ impl State for ComponentState {
 
     fn held_bytes(&mut self) -> usize {
         let counted = [&self.early_bytes, &self.response_bytes].map(|bytes| bytes.load(Ordering::Relaxed));
-        held::bytes(&mut self.table) + counted.iter().sum::<usize>()
+        held::bytes(&mut self.table) + counted.iter().sum::<usize>() + self.core.result_bytes()
     }
+}
+
+/// Counts what the host holds for an instance, now that it has become more; traps when that is too much.
+pub(super) fn hold<S: State>(state: &mut S) -> wasmtime::Result<()> {
+    let held = state.held_bytes() as u64;
+    if state.core().limiter.hold(held) {
+        return Ok(());
+    }
+    wasmtime::bail!("the host holds {held} bytes for the instance, which is too much for its `memory`")
 }
 
 /// A store that holds its guest to its limits and lets others run at every epoch tick.
@@ -127,12 +142,7 @@ pub(super) fn new_store<S: State>(engine: &Engine, state: S) -> Store<S> {
     // tokio's own yield, not wasmtime's: it lets the thread poll its sockets before this guest goes on, so that
     // guests that compute for ever cannot starve the others' I/O.
     store.epoch_deadline_callback(|mut store| {
-        let held = store.data_mut().held_bytes() as u64;
-        if !store.data_mut().core().limiter.hold(held) {
-            wasmtime::bail!(
-                "the host holds {held} bytes for the instance, which is too much for its `memory`"
-            );
-        }
+        hold(store.data_mut())?;
         if let Some(pulse) = &store.data_mut().core().pulse {
             pulse.interrupt()?;
         }
@@ -153,8 +163,26 @@ impl Core {
             log: GuestLog::new(Arc::clone(&common.share), common.log_bytes_max, &common.masks),
             origin: None,
             pulse: None,
+            databases: None,
             stdio: None,
         }
+    }
+
+    /// What the instance holds of its databases.
+    pub(super) fn databases(&mut self) -> &mut Session {
+        self.databases.get_or_insert_with(|| {
+            let Common { grants, share, handles_max, .. } = &*self.common;
+            Box::new(Session::new(&grants.databases, &self.log, share, *handles_max))
+        })
+    }
+
+    fn result_bytes(&self) -> usize {
+        self.databases.as_ref().map_or(0, |databases| databases.held_bytes())
+    }
+
+    /// Ends all that a request has left with databases.
+    pub(super) fn leave_databases(&mut self) {
+        self.databases = None;
     }
 
     /// Hands the instance its next request. What the guest prints from now on is said with that request's id.
@@ -197,7 +225,7 @@ impl Core {
 
 impl ModuleState {
     pub(super) fn new(common: &Arc<Common>) -> Self {
-        Self { core: Core::new(common), memory: None, wasi: None }
+        Self { core: Core::new(common), calls: Calls::default(), memory: None, wasi: None }
     }
 
     /// State for looking at types only.
@@ -220,9 +248,16 @@ impl ModuleState {
         self.core.begin(exchange);
     }
 
-    /// Ends all that a request has left with the host: open files, unfinished lines.
+    /// Ends the calls that a request has left behind.
+    pub(super) fn end_calls(&mut self) {
+        self.calls = Calls::default();
+    }
+
+    /// Ends all that a request has left with the host: open files, unfinished lines, calls.
     pub(super) fn renew(&mut self) {
         (self.wasi, self.core.stdio) = (None, None);
+        self.core.leave_databases();
+        self.end_calls();
     }
 
     /// WASI preview 1.
@@ -257,8 +292,8 @@ impl ComponentState {
     }
 
     pub(super) fn begin(&mut self, exchange: Box<Exchange>) {
+        self.hooks.begin(&exchange.request);
         self.core.begin(exchange);
-        self.hooks.begin();
     }
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, Version};
+use http::{Method, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
@@ -18,9 +18,10 @@ use super::head::{Framing as RequestFraming, Head};
 use super::inbound::{Inbound, Part};
 use super::link::Link;
 use super::outbound::{Awaited, Outbound};
-use super::response::{Framing, push_head, push_last_chunk};
+use super::response::{CONTINUE, Framing, push_head, push_last_chunk};
 use super::sentry::{Descriptor, Sentry, Sign};
 use super::settle::{Answer, DISCARD_BYTES_MAX, Facts, Settled, settle};
+use super::switch::switch;
 use super::upload::{self, Source};
 use crate::connection::Connections;
 use crate::drain::{Guard, LEAVING_GRACE, Phase};
@@ -33,9 +34,6 @@ const DRAIN_HEAD_WAIT: Duration = Duration::from_secs(2);
 /// For so long a client that may still be sending is read from before the connection is closed: closing at once would
 /// make its kernel throw away the response (Go: net/http.rstAvoidanceDelay).
 const LINGER: Duration = Duration::from_millis(500);
-
-/// What asks a client for the body of its request (RFC 9110 section 15.2.1).
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A connection, and where in its requests it is.
 pub(super) struct Conn<S> {
@@ -181,6 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
             self.wait_for(answered).await?;
         }
         let Some((response, settled)) = answer else { return Ok(false) };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(&mut self.stream, &mut self.outbound, self.inbound.take_ahead(), response).await;
+        }
         self.send(response, settled).await?;
         self.awaited = Awaited::Nothing;
         Ok(!settled.closes && self.skip_rest().await)

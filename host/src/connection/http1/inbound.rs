@@ -325,6 +325,12 @@ impl Inbound {
         Poll::Ready(Err(timed_out("the request took too long")))
     }
 
+    /// What was received behind the request; nothing more is read here.
+    pub(super) fn take_ahead(&mut self) -> BytesMut {
+        self.place = Place::Ended;
+        std::mem::take(&mut self.received)
+    }
+
     /// Forgets what was received.
     pub(super) fn clear(&mut self) {
         self.received.clear();

@@ -7,6 +7,9 @@ use coarsetime::{Duration, Instant};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, Version};
 
+/// What asks a client for the body of its request (RFC 9110 section 15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// How the content is delimited for the client (RFC 9112 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
@@ -26,6 +29,8 @@ pub(super) enum Persistence {
     Default,
     KeepAlive,
     Close,
+    /// It becomes another protocol's.
+    Upgrade,
 }
 
 /// Appends a head with its empty line. Of the fields, those that the connection is responsible for are left out.
@@ -79,6 +84,7 @@ pub(super) fn push_head(
         Persistence::Default => {}
         Persistence::KeepAlive => out.extend_from_slice(b"Connection: keep-alive\r\n"),
         Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
+        Persistence::Upgrade => out.extend_from_slice(b"Connection: Upgrade\r\n"),
     }
     if !has_date {
         push_date(out);

@@ -70,7 +70,7 @@ pub(super) async fn settle(answer: Answer, request: &NetworkBody, facts: Facts, 
 }
 
 fn framing(response: &Response<Recorded>, facts: &Facts) -> Framing {
-    if facts.is_head || allows_no_body(response.status()) {
+    if facts.is_head || allows_no_body(response.status()) || response.status().is_informational() {
         return Framing::Bodiless;
     }
     let declared = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();

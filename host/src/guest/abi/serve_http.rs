@@ -22,16 +22,19 @@ use super::super::request_body::ReadError;
 use super::super::state::ModuleState;
 use crate::limit::Limit;
 
+mod client;
 mod head;
 mod instance;
+mod keyvalue;
 mod next;
 mod restore;
 mod settings;
+mod sql;
 
 pub(super) use instance::can_restore;
 pub(in super::super) use instance::{Instance, Linked};
 
-/// Defines the functions of ABI.md sections 4, 5, 6 and 9.
+/// Defines the functions of ABI.md sections 4, 5, 6, 9 and 10.
 pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Result<()> {
     linker
         .func_wrap(HTTP_MODULE, "request_head", request_head)?
@@ -53,7 +56,10 @@ pub(in super::super) fn add_to_linker(linker: &mut Linker<ModuleState>) -> Resul
         .func_wrap(LOG_MODULE, "log", log_line)?
         .func_wrap(LOG_MODULE, "enabled", log_enabled)?;
     next::add_to_linker(linker)?;
-    settings::add_to_linker(linker)
+    settings::add_to_linker(linker)?;
+    keyvalue::add_to_linker(linker)?;
+    sql::add_to_linker(linker)?;
+    client::add_to_linker(linker)
 }
 
 /// A host call's answer: a value, or an errno.

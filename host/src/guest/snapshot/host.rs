@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wasmtime::{Caller, ExternType, Linker, Module, Result};
-use wasmux_abi::{CONFIG_MODULE, LOG_MODULE, WASI_MODULE};
+use wasmux_abi::{CLIENT_MODULE, CONFIG_MODULE, KEYVALUE_MODULE, LOG_MODULE, SQL_MODULE, WASI_MODULE};
 
 use super::super::memory::{self, Region};
 use super::super::state::ModuleState;
@@ -135,9 +135,21 @@ fn refused(module: &str, name: &str, snapshot: Snapshot) -> Option<String> {
             "it opens or reads files while it starts (`{name}`), which no snapshot can hold: do that when a request is \
              served, or build the contents in"
         ),
+        (CLIENT_MODULE, _) => format!(
+            "it calls others while it starts (`{name}`), and all requests would share what it learns: call when a request is \
+             served"
+        ),
         (CONFIG_MODULE, _) => {
             "it reads its configuration while it starts, which may change without a new snapshot: read it when a request is \
              served"
+                .to_owned()
+        }
+        (KEYVALUE_MODULE, _) => {
+            "it uses a key-value store while it starts, which changes without a new snapshot: use it when a request is served"
+                .to_owned()
+        }
+        (SQL_MODULE, _) => {
+            "it asks a database while it starts, and all requests would share the answer: do that when a request is served"
                 .to_owned()
         }
         _ => format!(

@@ -151,9 +151,10 @@ async fn take_in(
             && let Some((number, exchange)) = seats.take(cx)
         {
             let origin = accessor.with(|mut store| {
-                let core = &mut store.data_mut().core;
-                core.log.begin(None);
-                core.origin_of(&exchange)
+                let state = store.data_mut();
+                state.hooks.begin_another(&exchange.request);
+                state.core.log.begin(None);
+                state.core.origin_of(&exchange)
             });
             let request = Request { handle, number, exchange, origin, seats: Arc::clone(seats) };
             if let Err(error) = accessor.spawn(request) {

@@ -1,6 +1,6 @@
 //! The request head, written straight into the guest's buffer (ABI.md section 3.1).
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, StatusCode, Version};
 use wasmux_abi::{FieldsWriter, Head, fields_size};
 
 use super::super::super::exchange::{Exchange, RawTarget};
@@ -41,6 +41,17 @@ pub(super) fn write(exchange: &Exchange, buffer: &mut [u8]) -> usize {
     let size = head.size(values.clone(), headers());
     if size <= buffer.len() {
         head.write(values, headers(), &mut buffer[..size]);
+    }
+    size
+}
+
+/// Writes the head of a response, its status as a `u32` and its fields, if it fits; returns its size in any case.
+pub(super) fn write_response(status: StatusCode, headers: &HeaderMap, buffer: &mut [u8]) -> usize {
+    const STATUS_BYTES: usize = size_of::<u32>();
+    let (code, fields) = buffer.split_at_mut(buffer.len().min(STATUS_BYTES));
+    let size = STATUS_BYTES + write_fields(headers, fields);
+    if let Ok(code) = <&mut [u8; STATUS_BYTES]>::try_from(code) {
+        *code = u32::from(status.as_u16()).to_le_bytes();
     }
     size
 }

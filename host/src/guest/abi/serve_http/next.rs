@@ -79,8 +79,8 @@ fn request(
     }
     let body = std::mem::replace(&mut outer.body, RequestBody::handed_on());
     let (authority, values, id) = (outer.authority.clone(), outer.values.clone(), outer.id.clone());
-    let (route, peer) = (outer.route.clone(), outer.peer.clone());
-    Ok(Incoming { parts, authority, body, route, values, id, peer })
+    let (route, peer, via) = (outer.route.clone(), outer.peer.clone(), outer.via.clone());
+    Ok(Incoming { parts, authority, body, route, values, id, peer, via })
 }
 
 fn reply(state: &mut ModuleState) -> Result<Option<&mut Reply>> {
@@ -88,16 +88,10 @@ fn reply(state: &mut ModuleState) -> Result<Option<&mut Reply>> {
 }
 
 fn next_head(mut caller: Guest<'_>, ptr: u32, len: u32) -> Result<i32> {
-    const STATUS_BYTES: usize = size_of::<u32>();
     let (data, state) = memory::split(&mut caller)?;
     let buffer = Region::new("next_head", ptr, len).within_mut(data)?;
     let Some(reply) = reply(state)? else { return Ok(Errno::State.code()) };
-    let (status, fields) = buffer.split_at_mut(buffer.len().min(STATUS_BYTES));
-    let size = STATUS_BYTES + head::write_fields(&reply.headers, fields);
-    if let Ok(status) = <&mut [u8; STATUS_BYTES]>::try_from(status) {
-        *status = u32::from(reply.status.as_u16()).to_le_bytes();
-    }
-    Ok(size as i32)
+    Ok(head::write_response(reply.status, &reply.headers, buffer) as i32)
 }
 
 async fn next_read(mut caller: Guest<'_>, ptr: u32, len: u32) -> Result<i32> {

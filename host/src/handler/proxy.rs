@@ -1,0 +1,216 @@
+//! Passes requests on to other servers (Go: net/http/httputil.ReverseProxy).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{EXPECT, UPGRADE};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use self::balance::{Turn, Upstreams};
+use self::fields::Client as From;
+use self::replay::Replay;
+use crate::body::Body;
+use crate::chain::{Answered, Callee};
+use crate::error::{Error, Kind};
+use crate::guest::{Incoming, RawTarget};
+use crate::limit::Limit;
+use crate::outbound::{
+    AllowAll, BoxError, Call, InBody, OutBody, Outbound, OutboundError, OutboundErrorKind,
+};
+use crate::upstream::{ProxySettings, TunnelIdle};
+
+mod balance;
+mod fields;
+mod health;
+mod replay;
+
+/// Passes requests on to one of its upstreams.
+#[derive(Debug)]
+pub struct Proxy {
+    settings: ProxySettings,
+    upstreams: Arc<Upstreams>,
+}
+
+impl Proxy {
+    /// A proxy with connections of its own.
+    #[must_use]
+    pub fn new(settings: ProxySettings, outbound: &Outbound) -> Self {
+        let client = outbound.client(settings.transport.clone(), Arc::new(AllowAll));
+        let upstreams = Arc::new(Upstreams::new(&settings, &client));
+        Self { settings, upstreams }
+    }
+
+    /// Passes a request on. `may_switch`: the client's connection can be handed over to another protocol.
+    pub(crate) async fn serve(&self, incoming: Incoming, may_switch: bool) -> Result<Response<Body>, Error> {
+        self.upstreams.watch_health();
+        let Incoming { parts, authority, body, id, peer, .. } = incoming;
+        let protocol = match may_switch && self.settings.upgrade && parts.version == Version::HTTP_11 {
+            true => fields::upgrade(&parts.headers),
+            false => None,
+        };
+        let target = self.target(&parts)?;
+        let is_safe = is_safe(&parts) && body.is_end_stream();
+        let mut headers = parts.headers;
+        fields::prepare_request(
+            &mut headers,
+            &self.settings,
+            From { peer: &peer, authority: &authority, id: &id },
+            protocol.as_ref(),
+        );
+        let body = Replay::new(body);
+        let (mut turn, mut left) = (Turn::default(), self.settings.retries);
+        loop {
+            let upstream = self.upstreams.choose(&mut turn);
+            let may_retry = left > 0 && self.upstreams.has_others(&turn);
+            // Most proxies have one upstream, and no use for a copy.
+            let fields = if may_retry { headers.clone() } else { std::mem::take(&mut headers) };
+            let request = outgoing(&parts.method, &upstream.uri(&target)?, fields, body.again());
+            let call = Call {
+                unix_socket: upstream.unix_socket(),
+                upgrade: protocol.is_some(),
+                on_interim: peer.link.clone().map(|link| {
+                    let pass = move |status: StatusCode, headers: &HeaderMap| {
+                        let mut headers = headers.clone();
+                        fields::remove_hop_by_hop(&mut headers);
+                        link.send_interim(status, &headers);
+                    };
+                    Arc::new(pass) as _
+                }),
+                ..Call::default()
+            };
+            match upstream.send(request, call).await {
+                Ok((response, active)) => return self.answer(response, active, protocol.is_some()),
+                Err(error) => {
+                    let again = may_retry
+                        && (error.is_unsent() && !body.was_asked()
+                            || is_safe && may_be_elsewhere(error.kind));
+                    if !again {
+                        return Err(failure(error, &body));
+                    }
+                    tracing::warn!(
+                        upstream = upstream.name(),
+                        request_id = id.as_str(),
+                        "trying another upstream: {}",
+                        crate::error::chain(&error)
+                    );
+                    left -= 1;
+                }
+            }
+        }
+    }
+
+    /// The path and query that the upstream is asked for, without the upstream's own path.
+    fn target(&self, parts: &request::Parts) -> Result<PathAndQuery, Error> {
+        // Targets that a URI could not hold are there as they came.
+        let raw = parts.extensions.get::<RawTarget>().filter(|RawTarget(raw)| raw.starts_with(b"/"));
+        let whole = raw.and_then(|RawTarget(raw)| PathAndQuery::from_maybe_shared(raw.clone()).ok());
+        let whole = whole.or_else(|| parts.uri.path_and_query().cloned());
+        let whole = whole.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if self.settings.strip_prefix.is_empty() {
+            return Ok(whole);
+        }
+        let rest = whole.as_str().strip_prefix(self.settings.strip_prefix.as_str()).unwrap_or(whole.as_str());
+        let slash = if rest.starts_with('/') { "" } else { "/" };
+        format!("{slash}{rest}").parse().map_err(|error| Error::new(Kind::Internal, BoxError::from(error)))
+    }
+
+    fn answer(
+        &self,
+        mut response: Response<InBody>,
+        active: balance::Active,
+        asked_to_switch: bool,
+    ) -> Result<Response<Body>, Error> {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS && asked_to_switch;
+        let protocol = if switches { response.headers().get(UPGRADE).cloned() } else { None };
+        fields::remove_hop_by_hop(response.headers_mut());
+        fields::rewrite(response.headers_mut(), &self.settings.response_headers);
+        if switches {
+            if let Some(protocol) = protocol {
+                response.headers_mut().insert(UPGRADE, protocol);
+            }
+            response.extensions_mut().insert(TunnelIdle(self.settings.upgrade_idle_timeout));
+        }
+        Ok(response.map(|body| {
+            let body = Counted { body, _active: active };
+            Body::failing(body, |error| failed(error, Kind::Upstream))
+        }))
+    }
+}
+
+impl Callee for Proxy {
+    /// The connection is the guest's in front, and goes on speaking HTTP.
+    fn call(self: Arc<Self>, request: Incoming) -> Answered {
+        Box::pin(async move { self.serve(request, false).await })
+    }
+}
+
+fn outgoing(method: &Method, uri: &Uri, headers: HeaderMap, body: OutBody) -> Request<OutBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri.clone();
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Methods that change nothing: a server that sees one twice is none the worse (Go: Request.isReplayable).
+fn is_safe(parts: &request::Parts) -> bool {
+    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+        && !parts.headers.contains_key(EXPECT)
+}
+
+/// Whether another upstream may do better where this one has not answered.
+const fn may_be_elsewhere(kind: OutboundErrorKind) -> bool {
+    use OutboundErrorKind::{Closed, HeaderTimeout};
+    matches!(kind, Closed | HeaderTimeout)
+}
+
+/// What a client is told when there is no response.
+fn failure(error: OutboundError, body: &Replay) -> Error {
+    match error.kind {
+        OutboundErrorKind::RequestBody => {
+            body.failure().unwrap_or_else(|| failed(error, Kind::RequestBroken))
+        }
+        OutboundErrorKind::RequestTooLarge => failed(error, Kind::Limit(Limit::RequestBody)),
+        kind if kind.is_timeout() => failed(error, Kind::UpstreamTimeout),
+        _ => failed(error, Kind::Upstream),
+    }
+}
+
+fn failed(error: OutboundError, kind: Kind) -> Error {
+    let kind = if error.kind.is_timeout() { Kind::UpstreamTimeout } else { kind };
+    Error::new(kind, error)
+}
+
+/// The body of a response, whose upstream is busy until it ends.
+struct Counted {
+    body: InBody,
+    _active: balance::Active,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = OutboundError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, OutboundError>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// No body, for requests of the proxy's own.
+fn nothing() -> OutBody {
+    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}

@@ -1,0 +1,181 @@
+//! One statement: prepared, bound, stepped through; and SQLite's errors, in the words of this crate.
+
+use rusqlite::ffi::{self, ErrorCode};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, Error as SqliteError, ToSql};
+
+use super::super::error::{Error, ErrorKind};
+use super::super::rows::{Row, Rows, Value};
+use super::super::words::first_word;
+use super::super::{Executed, Limits};
+use super::{guard, pool};
+
+/// All that a statement can answer.
+pub(super) struct Outcome {
+    pub(super) executed: Executed,
+    pub(super) rows: Rows,
+}
+
+/// Runs a statement that changes nothing; gives the values of any other one back.
+pub(super) fn read(
+    connection: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+    limits: &Limits,
+) -> Result<Result<Outcome, Vec<Value>>, Error> {
+    let statement = connection.prepare_cached(sql).map_err(|error| explain(&error))?;
+    if !statement.readonly() {
+        return Ok(Err(values));
+    }
+    step(connection, statement, sql, &values, limits).map(Ok)
+}
+
+/// Runs any statement.
+pub(super) fn run(
+    connection: &Connection,
+    sql: &str,
+    values: &[Value],
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    if connection.is_autocommit() {
+        // Such as by ON CONFLICT ROLLBACK. Without this the statement would be a transaction of its own.
+        let message = "SQLite has rolled the transaction back, because of an earlier statement in it";
+        return Err(Error::new(ErrorKind::Transaction, message));
+    }
+    let statement = connection.prepare_cached(sql).map_err(|error| explain(&error))?;
+    step(connection, statement, sql, values, limits)
+}
+
+fn step(
+    connection: &Connection,
+    mut statement: CachedStatement<'_>,
+    sql: &str,
+    values: &[Value],
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    bind(&mut statement, values)?;
+    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let changes_before = connection.total_changes();
+    let width = columns.len();
+    let mut rows = Rows::new(columns);
+    let mut stepped = statement.raw_query();
+    while let Some(row) = stepped.next().map_err(|error| explain(&error))? {
+        let values = (0..width).map(|column| row.get_ref(column).map(value));
+        let row: Row = values.collect::<Result<_, _>>().map_err(|error| explain(&error))?;
+        rows.push(row, limits)?;
+    }
+    drop(stepped);
+    // SQLite keeps the number until the next change, whatever runs in between; and dropping a table may count its rows.
+    let has_changed = connection.total_changes() != changes_before && changes_rows(sql);
+    let executed = Executed {
+        rows: if has_changed { connection.changes() } else { 0 },
+        last_insert_id: has_changed.then(|| connection.last_insert_rowid()).filter(|&id| id != 0),
+    };
+    Ok(Outcome { executed, rows })
+}
+
+fn changes_rows(sql: &str) -> bool {
+    let word = first_word(sql).to_ascii_lowercase();
+    ["insert", "replace", "update", "delete", "with"].contains(&word.as_str())
+}
+
+/// Binds `?`, `?2` and `$2`, which is what PostgreSQL writes; SQLite takes that for a name.
+fn bind(statement: &mut CachedStatement<'_>, values: &[Value]) -> Result<(), Error> {
+    let mut wanted = 0;
+    for index in 1..=statement.parameter_count() {
+        let number = match statement.parameter_name(index) {
+            None => Some(index),
+            Some(name) => name.strip_prefix(['?', '$']).and_then(|number| number.parse().ok()),
+        };
+        let Some(number) = number.filter(|&number| number > 0) else {
+            let message = "parameters are numbered, `$1` and so on; names are not supported";
+            return Err(Error::new(ErrorKind::Parameters, message));
+        };
+        wanted = wanted.max(number);
+        if let Some(value) = values.get(number - 1) {
+            statement.raw_bind_parameter(index, Bound(value)).map_err(|error| explain(&error))?;
+        }
+    }
+    if wanted == values.len() {
+        return Ok(());
+    }
+    let message = format!("the statement has {wanted} parameters, but was given {}", values.len());
+    Err(Error::new(ErrorKind::Parameters, message))
+}
+
+struct Bound<'v>(&'v Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Real(number) => ValueRef::Real(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// Text that is not UTF-8, which SQLite allows, is bytes.
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Blob(text.to_vec()),
+        },
+    }
+}
+
+/// What SQLite says, in the words of this crate.
+pub(super) fn explain(error: &SqliteError) -> Error {
+    let (code, message, at) = match error {
+        SqliteError::SqliteFailure(code, message) => (*code, message.clone(), None),
+        SqliteError::SqlInputError { error, msg, offset, .. } => {
+            (*error, Some(msg.clone()), usize::try_from(*offset).ok())
+        }
+        SqliteError::MultipleStatement => {
+            return Error::new(
+                ErrorKind::Statement,
+                "there is more than one statement; send them one by one",
+            );
+        }
+        other => return Error::new(ErrorKind::Other, other.to_string()),
+    };
+    let message = message.unwrap_or_else(|| code.to_string());
+    if message.starts_with("not authorized") {
+        return guard::not_allowed(); // a function, of which SQLite does not say so by its code
+    }
+    let kind = match code.code {
+        ErrorCode::OperationInterrupted => return pool::interrupted(),
+        ErrorCode::AuthorizationForStatementDenied => return guard::not_allowed(),
+        ErrorCode::ConstraintViolation => constraint(code.extended_code),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => ErrorKind::Busy,
+        ErrorCode::DiskFull => ErrorKind::Full,
+        ErrorCode::TooBig => ErrorKind::Bytes,
+        ErrorCode::ReadOnly => ErrorKind::Denied,
+        ErrorCode::ParameterOutOfRange => ErrorKind::Parameters,
+        ErrorCode::CannotOpen | ErrorCode::NotADatabase | ErrorCode::PermissionDenied => {
+            ErrorKind::Unavailable
+        }
+        ErrorCode::Unknown => ErrorKind::Statement, // SQLITE_ERROR
+        _ => ErrorKind::Other,
+    };
+    Error { kind, message, at }
+}
+
+fn constraint(extended: i32) -> ErrorKind {
+    match extended {
+        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => {
+            ErrorKind::Unique
+        }
+        ffi::SQLITE_CONSTRAINT_FOREIGNKEY => ErrorKind::ForeignKey,
+        ffi::SQLITE_CONSTRAINT_NOTNULL => ErrorKind::NotNull,
+        ffi::SQLITE_CONSTRAINT_CHECK => ErrorKind::Check,
+        _ => ErrorKind::Constraint,
+    }
+}
