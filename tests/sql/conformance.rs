@@ -30,16 +30,24 @@ const INJECTION: &str = "x'); DROP TABLE item; --";
 const COUNT: &str = "SELECT count(*) FROM item";
 const ADD: &str = "INSERT INTO item (id, name) VALUES ($1, $2)";
 
+type Case<'c> = (&'c str, Vec<Value>, Wanted);
+
 /// Statements in the order in which they run, with the words `BEGIN`, `READ`, `COMMIT` and `ROLLBACK` for calls.
 fn table(blob: &str) -> Vec<(String, Vec<Value>, Wanted)> {
-    let none = Vec::new;
     let make = format!(
         "CREATE TABLE item (id BIGINT PRIMARY KEY, name TEXT NOT NULL UNIQUE, price DOUBLE PRECISION, image {blob}, parent BIGINT \
          REFERENCES item (id), CHECK (price >= 0))"
     );
-    let cases: Vec<(&str, Vec<Value>, Wanted)> = vec![
-        ("DROP TABLE IF EXISTS item", none(), Changed(0)),
-        (&make, none(), Changed(0)),
+    let begin =
+        vec![("DROP TABLE IF EXISTS item", Vec::new(), Changed(0)), (make.as_str(), Vec::new(), Changed(0))];
+    let end = vec![("DROP TABLE item", Vec::new(), Changed(0))];
+    let cases = [begin, statements(), mistakes(), transactions(), end].into_iter().flatten();
+    cases.map(|(sql, values, wanted)| (sql.to_owned(), values, wanted)).collect()
+}
+
+fn statements() -> Vec<Case<'static>> {
+    let none = Vec::new;
+    vec![
         // Values go in and come out.
         (
             "INSERT INTO item VALUES ($1, $2, $3, $4, $5)",
@@ -75,6 +83,12 @@ fn table(blob: &str) -> Vec<(String, Vec<Value>, Wanted)> {
         ),
         ("UPDATE item SET name = 'd' WHERE id = 99", none(), Changed(0)),
         ("SELECT NULL, 1 = 1", none(), rows([[Value::Null, int(1)]])),
+    ]
+}
+
+fn mistakes() -> Vec<Case<'static>> {
+    let none = Vec::new;
+    vec![
         // Constraints are told apart.
         (ADD, vec![int(1), text("e")], Fails(ErrorKind::Unique)),
         (ADD, vec![int(4), text("c")], Fails(ErrorKind::Unique)),
@@ -93,7 +107,12 @@ fn table(blob: &str) -> Vec<(String, Vec<Value>, Wanted)> {
         ("/* */ commit;", none(), Fails(ErrorKind::Denied)),
         ("SAVEPOINT x", none(), Fails(ErrorKind::Denied)),
         (COUNT, none(), rows([[int(3)]])),
-        // Transactions.
+    ]
+}
+
+fn transactions() -> Vec<Case<'static>> {
+    let none = Vec::new;
+    vec![
         ("BEGIN", none(), Changed(0)),
         (ADD, vec![int(5), text("e")], Changed(1)),
         (COUNT, none(), rows([[int(4)]])),
@@ -114,9 +133,7 @@ fn table(blob: &str) -> Vec<(String, Vec<Value>, Wanted)> {
         (COUNT, none(), rows([[int(4)]])),
         (ADD, vec![int(7), text("g")], Fails(ErrorKind::Denied)),
         ("ROLLBACK", none(), Changed(0)),
-        ("DROP TABLE item", none(), Changed(0)),
-    ];
-    cases.into_iter().map(|(sql, values, wanted)| (sql.to_owned(), values, wanted)).collect()
+    ]
 }
 
 /// Holds a database to the table. `blob` is what it calls the type of bytes.
