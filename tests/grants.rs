@@ -61,6 +61,16 @@ fn secrets_are_kept_out_of_the_log() {
 }
 
 #[test]
+fn a_secret_of_several_lines_is_kept_out_of_it_too() {
+    let grants = "secrets = { KEY = { file = \"key\" } }";
+    let server = Site::new(&routes(grants)).file("key", "BEGIN-KEY\nits-second-line\n").serve();
+    ask(&server, "do=log&name=KEY");
+    server.log.wait_for(&["handler=\"module\"", "it is [secret]"]);
+    server.log.wait_for(&["handler=\"component\"", "it is [secret]"]);
+    assert_eq!((server.log.count("BEGIN-KEY"), server.log.count("its-second-line")), (0, 0));
+}
+
+#[test]
 fn a_reload_changes_them_and_builds_nothing() {
     let grants = |mode: &str| {
         routes(&format!("config = {{ MODE = \"{mode}\" }}\nsecrets = {{ KEY = {{ file = \"key\" }} }}"))
@@ -126,7 +136,7 @@ fn folders_are_all_there_is() {
 #[test]
 fn mistakes_are_told_with_their_lines() {
     let grants = r#"config = { A = 1, B = [1], C = { d = 1 } }
-secrets = { A = { env = "PATH" }, D = "here", E = { env = "WASMUX_NOT_SET" }, F = { file = "none" }, G = {}, H = { fil = "x" } }
+secrets = { A = { env = "PATH" }, D = "here", E = { env = "WASMUX_NOT_SET" }, F = { file = "none" }, G = {}, I = "written-here", H = { fil = "x" } }
 files = { "/a" = "none", "/b" = { read_only = true }, "/c" = { path = "in", read_only = "yes" }, "" = "in", "/d" = 1 }"#;
     let site = Site::new(&routes(grants)).file("in/a", "");
     let errors = errors(&site);
@@ -135,6 +145,7 @@ files = { "/a" = "none", "/b" = { read_only = true }, "/c" = { path = "in", read
         "routes.toml:3: `C` in [handlers.module] must be",
         "routes.toml:4: `A` is in `config` and in `secrets`; leave one of them out",
         "routes.toml:4: the secret `D` must be named, not written here: { env = \"NAME\" } or { file = \"path\" }",
+        "routes.toml:4: the secret `I` must be named, not written here",
         "routes.toml:4: the secret `E`: the environment variable WASMUX_NOT_SET is not set",
         "routes.toml:4: the secret `F`: cannot read ",
         "routes.toml:4: the secret `G`: it needs one of `env`, `file`",
@@ -147,5 +158,5 @@ files = { "/a" = "none", "/b" = { read_only = true }, "/c" = { path = "in", read
     ] {
         assert!(errors.contains(said), "{said}\n{errors}");
     }
-    assert!(!errors.contains("here\" is"), "{errors}");
+    assert!(!errors.contains("written-here"), "{errors}");
 }

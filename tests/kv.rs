@@ -47,7 +47,8 @@ fn guests_of_both_kinds_share_a_store() {
         assert_eq!(ask(&server, host, "do=list"), "[\"a\", \"large\", \"n\"]");
         assert_eq!(ask(&server, other, "do=list&key=l"), "[\"large\"]");
         for key in ["a", "large", "n", "none"] {
-            assert_eq!(ask(&server, host, &format!("do=delete&key={key}")), "()");
+            let had = if key == "none" { "false" } else { "true" };
+            assert_eq!(ask(&server, host, &format!("do=delete&key={key}")), had);
         }
         assert_eq!(ask(&server, other, "do=list"), "[]");
     }
@@ -142,7 +143,7 @@ fn limits_are_told_from_each_other() {
         let bad_key = "the key is empty or longer than 1024 bytes, or the cursor is none of this store's";
         assert_eq!(ask(&server, host, "do=get"), bad_key);
         assert_eq!(ask(&server, host, &format!("do=get&key={}", "k".repeat(1025))), bad_key);
-        assert_eq!(ask(&server, host, "do=delete&key=a"), "()");
+        assert_eq!(ask(&server, host, "do=delete&key=a"), "true");
     }
     server.log.wait_for(&["WARN", "key-value store `s`: the store is full: its `max_size` is 1048576 bytes"]);
 }
@@ -217,6 +218,39 @@ fn operators_look_and_change() {
 }
 
 #[test]
+fn operators_need_only_what_is_about_their_store() {
+    let site = Site::new(
+        "[server]\nstate = \"there\"\n[kv.s]\n[kv.other]\nbackend = { env = \"WASMUX_NOT_SET\" }\n[handlers.a]\nwasm = \"none\"\n\
+         secrets = { KEY = { file = \"none\" } }\nunknown = 1\n",
+    );
+    let run = |args: &[&str]| site.run(&[&["kv"], args].concat());
+    for looking in [&["list", "s"][..], &["get", "s", "a"], &["delete", "s", "a"]] {
+        run(looking);
+        assert!(!site.path("there").exists(), "{looking:?} has made a file");
+    }
+    assert!(run(&["set", "s", "a\nb\u{1b}[2J", "@@x"]).status.success());
+    assert_eq!(run(&["list", "s"]).stdout, b"a\\nb\\u{1b}[2J\n");
+    assert_eq!(run(&["list", "s", "--json"]).stdout, b"[\"a\\nb\\u001b[2J\"]\n");
+    assert_eq!(run(&["get", "s", "a\nb\u{1b}[2J"]).stdout, b"@x");
+    for file in ["s.redb", "s.latest"] {
+        let metadata = site.path("there/kv").join(file).metadata().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+        assert_eq!(mode & 0o777, 0o600, "{file} is for nobody else");
+    }
+    let said = String::from_utf8_lossy(&run(&["list", "other"]).stderr).into_owned();
+    assert!(said.contains("WASMUX_NOT_SET is not set"), "{said}");
+}
+
+#[test]
+fn a_password_in_a_mistake_is_not_shown() {
+    let site = Site::new(
+        "[kv.s]\nbackend = \"redis:/ann:hunter2@127.0.0.1\"\n[routes]\n\"/\" = { respond = \"\" }\n",
+    );
+    let said = String::from_utf8_lossy(&site.run(&["check"]).stderr).into_owned();
+    assert!(said.contains("routes.toml:2: `backend` must be") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
 fn mistakes_are_told_with_their_lines() {
     let routes = r#"[server]
 state = "there"
@@ -232,6 +266,10 @@ timeouts = "1s"
 [kv."a/b"]
 [kv.secret]
 backend = { env = "WASMUX_NOT_SET" }
+[kv.number]
+backend = 5
+[kv.nowhere]
+backend = "redis://"
 [handlers.a]
 wasm = "a.wat"
 kv = ["session", "redis", "redis"]
@@ -245,17 +283,19 @@ kv = { redis = { read_only = 1, prefix = "p", prefx = "" }, cache = true }
     let errors = String::from_utf8_lossy(&output.stderr);
     for said in [
         "routes.toml:4: `backend` is \"embeded\", but must be \"embedded\" or a URL such as \"redis://127.0.0.1:6379\" (did you mean `embedded`?)",
-        "routes.toml:6: `backend` is no URL of a Redis: it must begin with redis:// or rediss://",
+        "routes.toml:6: `backend` is no URL of a Redis: write redis://HOST:PORT/DATABASE",
         "routes.toml:7: `max_value` must be from 1 to 67108864 bytes",
         "routes.toml:10: `max_size` is for embedded stores",
         "routes.toml:11: unknown key `timeouts` in [kv.redis] (did you mean `timeout`?)",
         "routes.toml:12: [kv.a/b]: the name of a store is that of its file",
-        "routes.toml:14: the secret `backend`: the environment variable WASMUX_NOT_SET is not set",
-        "routes.toml:17: `kv` names the store `session`, but there is no [kv.session] (did you mean `sessions`?)",
-        "routes.toml:17: `kv` names the store `redis` twice",
-        "routes.toml:20: `read_only` in `redis` of [handlers.b] must be true or false",
-        "routes.toml:20: unknown key `prefx` in `redis` of [handlers.b] (did you mean `prefix`?)",
-        "routes.toml:20: `cache` in [handlers.b] must be a table such as { read_only = true, prefix = \"api:\" }",
+        "routes.toml:14: `backend`: the environment variable WASMUX_NOT_SET is not set",
+        "routes.toml:16: `backend` must be \"embedded\", a URL such as \"redis://127.0.0.1:6379\", or { env = \"NAME\" }",
+        "routes.toml:18: `backend` is no URL of a Redis: write redis://HOST:PORT/DATABASE",
+        "routes.toml:21: `kv` names the store `session`, but there is no [kv.session] (did you mean `sessions`?)",
+        "routes.toml:21: `kv` names the store `redis` twice",
+        "routes.toml:24: `read_only` in `redis` of [handlers.b] must be true or false",
+        "routes.toml:24: unknown key `prefx` in `redis` of [handlers.b] (did you mean `prefix`?)",
+        "routes.toml:24: `cache` in [handlers.b] must be a table such as { read_only = true, prefix = \"api:\" }",
     ] {
         assert!(errors.contains(said), "{said}\n{errors}");
     }

@@ -7,10 +7,19 @@ use crate::support::guests::{component, guest_folder};
 use crate::support::upstream::{Upstream, ok, read_head};
 use crate::support::{Server, Site};
 
+mod calls;
+mod clocks;
+mod names;
+mod tls;
+
 const FORMS: [&str; 2] = ["Host: module.test", "Host: component.test"];
 
 /// The guest `caller` as a module on `/` and as a component for the host `component.test`, which may call these; and what follows.
 fn serve(outbound: &str, settings: &str, rest: &str) -> Server {
+    site(outbound, settings, rest).serve()
+}
+
+fn site(outbound: &str, settings: &str, rest: &str) -> Site {
     let (module, component) = (guest_folder("caller"), component("caller"));
     let handler = |name: &str, wasm: &str| {
         format!("[handlers.{name}]\nwasm = {wasm}\noutbound = {outbound}\n{settings}\n")
@@ -20,7 +29,7 @@ fn serve(outbound: &str, settings: &str, rest: &str) -> Server {
         handler("module", &format!("{module:?}")),
         handler("component", &format!("{component:?}")),
     );
-    Site::new(&routes).log_level("debug").serve()
+    Site::new(&routes).log_level("debug")
 }
 
 /// Granted: one server of the test.
@@ -54,6 +63,9 @@ fn a_call_goes_out_and_its_response_comes_back() {
         let fields = ["X-Send-X-Own: mine", "X-Send-Connection: close, x-own-hop"];
         let told = ask_as(&server, host, &format!("do=get&url={}/", upstream.url()), &fields, b"");
         assert!(told.contains("x-own: mine"), "{told}");
+        assert!(told.contains("user-agent: wasmux/"), "{told}");
+        let told = ask_as(&server, host, &query, &["X-Send-User-Agent: own/1"], b"");
+        assert!(told.contains("user-agent: own/1") && !told.contains("wasmux/"), "{told}");
         assert!(!told.contains("x-own-hop"), "fields of the connection are not the guest's: {told}");
     }
     assert!(upstream.connections() <= 2, "each handler has used its connection again");
@@ -160,49 +172,31 @@ fn what_was_not_granted_is_refused() {
 
 #[test]
 fn redirects_are_checked_again() {
-    let (inside, granted) = (Upstream::named("inside"), std::sync::OnceLock::<String>::new());
+    let inside = Upstream::named("inside");
     let target = inside.url();
     let upstream = Upstream::answering(move |head| match head.split(' ').nth(1).unwrap() {
         "/away" => format!("HTTP/1.1 302 Found\r\nLocation: {target}/\r\nContent-Length: 0\r\n\r\n"),
         "/here" => "HTTP/1.1 303 See Other\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "/round" => "HTTP/1.1 302 Found\r\nLocation: /round\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/again" => "HTTP/1.1 308 Again\r\nLocation: whole\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/whole" => ok(head),
         path => ok(path),
     });
-    granted.set(upstream.url()).unwrap();
     let server = serve_for(&upstream, "");
-    let get = |path: &str, more: &str| {
-        ask_as(&server, FORMS[0], &format!("do=get&url={}{path}{more}", upstream.url()), &[], b"")
-    };
-    assert_eq!(get("/here", ""), "200 /there");
-    assert_eq!(get("/here", "&redirects=0"), "303");
-    assert!(get("/away", "").starts_with("Denied: "));
-    assert_eq!(inside.connections(), 0);
-    assert!(get("/round", "").starts_with("Failed: "), "{}", get("/round", ""));
-}
-
-#[test]
-fn every_clock_fires_and_is_named() {
-    let silent = Upstream::start(|_, mut stream| drop(stream.read_to_end(&mut Vec::new())));
-    let halting = Upstream::start(|_, mut stream| {
-        read_head(&mut stream).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
-        drop(stream.read_to_end(&mut Vec::new()));
-    });
-    let server = serve(&format!("[{:?}, {:?}]", silent.url(), halting.url()), "", "");
     for host in FORMS {
-        let get =
-            |url: String, limit: &str| ask_as(&server, host, &format!("do=get&url={url}/&{limit}"), &[], b"");
-        for limit in ["timeout=100", "first=100"] {
-            let told = get(silent.url(), limit);
-            assert!(told.starts_with("Timeout: "), "{host} {limit}: {told}");
-        }
-        let told = get(halting.url(), "between=100");
-        assert!(told.starts_with("200 Timeout: ") || told.starts_with("200 Broken: "), "{host}: {told}");
-    }
-    let server = serve_for(&silent, "limits = { timeout = \"300ms\" }");
-    for host in FORMS {
-        let response = server.request("GET", &format!("/?do=gateway&url={}/", silent.url()), &[host], b"");
-        assert_eq!(response.status, 504, "the request's own time ends its calls, too");
+        let get = |path: &str, more: &str| {
+            ask_as(&server, host, &format!("do=get&url={}{path}{more}", upstream.url()), &[], b"")
+        };
+        assert_eq!(get("/here", ""), "200 /there");
+        assert_eq!(get("/here", "&redirects=0"), "303");
+        assert!(get("/away", "").starts_with(&format!("Denied: GET {}/away: ", upstream.url())));
+        assert_eq!(inside.connections(), 0);
+        let round = get("/round", "");
+        assert!(round.starts_with("Failed: ") && round.contains("stopped after 10"), "{round}");
+        let post = format!("do=post&url={}/again", upstream.url());
+        let told = ask_as(&server, host, &post, &[], b"four").to_ascii_lowercase();
+        assert!(told.starts_with("200 ") && told.contains("post /whole http/1.1"), "{told}");
+        assert!(told.contains("content-length: 4") && told.contains("/again"), "with its Referer: {told}");
     }
 }
 
@@ -330,12 +324,14 @@ fn a_handler_calls_only_so_much() {
     let told =
         ask_as(&server, FORMS[0], &format!("do=select&ms=5000&url={0}/&url={0}/", silent.url()), &[], b"");
     assert!(told.starts_with("Some("), "one of them has failed at once: {told}");
+    server.log.wait_for(&["WARN", "handler=\"module\"", "`outbound_concurrency`"]);
 }
 
 #[test]
 fn mistakes_are_told_with_their_lines() {
     let routes = "[handlers.h]\nwasm = \"h.wat\"\noutbound = [\"api.test\", \"http://gone.handler\", \"https://a/b\"]\n\
-                  limits = { outbound_rate = 0 }\n[routes]\n\"/\" = \"h\"\n";
+                  limits = { outbound_rate = 0 }\n[handlers.i]\nwasm = \"h.wat\"\n\
+                  outbound = { timeout = \"1x\", max_idle = 1 }\n[routes]\n\"/\" = \"h\"\n";
     let site = Site::new(routes).file("h.wat", "(module)");
     let errors = String::from_utf8(site.run(&["check"]).stderr).unwrap();
     for said in [
@@ -343,6 +339,9 @@ fn mistakes_are_told_with_their_lines() {
         "routes.toml:3: `outbound` names the handler `gone`, which is not defined",
         "routes.toml:3: `outbound` has \"https://a/b\": what is granted is a whole host; leave out the path",
         "routes.toml:4: `outbound_rate` must be a whole number from 1",
+        "routes.toml:7: `outbound` needs `to`: { to = [\"https://api.example.com\"] }",
+        "routes.toml:7: `timeout`",
+        "routes.toml:7: unknown key `max_idle`",
     ] {
         assert!(errors.contains(said), "{said}\n{errors}");
     }

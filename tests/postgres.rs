@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmux::sql::{
-    Access, Database, Databases, ErrorKind, Folder, Limits, Location, Migration, Settings, Value,
+    Access, Database, Databases, ErrorKind, Folder, Limits, Location, Migration, Settings, User, Value,
 };
 
 use self::conformance::conforms;
 
 #[path = "sql/conformance.rs"]
 mod conformance;
+
+const FULL: User<'static> = User { name: "tests", access: Access::Full };
+const READ: User<'static> = User { name: "tests", access: Access::ReadOnly };
 
 const NEEDS_SERVER: &str = "WASMUX_TEST_POSTGRES is the URL of a server";
 
@@ -24,7 +27,7 @@ fn database(limits: Limits) -> Arc<Database> {
 }
 
 async fn ask(database: &Database, sql: &str) -> Vec<Vec<Value>> {
-    database.query(Access::Full, sql, vec![]).await.unwrap_or_else(|error| panic!("{sql}: {error}")).collect()
+    database.query(FULL, sql, vec![]).await.unwrap_or_else(|error| panic!("{sql}: {error}")).collect()
 }
 
 fn text(text: &str) -> Value {
@@ -71,7 +74,7 @@ async fn types_are_what_the_table_says() {
         {
             let ty = sql.rsplit("::").next().unwrap();
             let same = format!("select $1::{ty}::text = ({sql})::text");
-            let rows = database.query(Access::Full, &same, vec![wanted]).await;
+            let rows = database.query(FULL, &same, vec![wanted]).await;
             assert_eq!(
                 rows.unwrap_or_else(|error| panic!("{same}: {error}")).next(),
                 Some(vec![Value::Integer(1)]),
@@ -79,14 +82,14 @@ async fn types_are_what_the_table_says() {
             );
         }
     }
-    let refused = database.query(Access::Full, "select array[1]", vec![]).await.unwrap_err();
+    let refused = database.query(FULL, "select array[1]", vec![]).await.unwrap_err();
     assert!(refused.message.contains("::text"), "{refused}");
     for (sql, value) in [
         ("select $1::int2", Value::Integer(40_000)),
         ("select $1::int4", text("x")),
         ("select $1::int4", Value::Blob(vec![1])),
     ] {
-        let error = database.query(Access::Full, sql, vec![value]).await.unwrap_err();
+        let error = database.query(FULL, sql, vec![value]).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Parameters, "{sql}: {error}");
     }
 }
@@ -110,10 +113,10 @@ async fn limits_are_kept_and_connections_come_back() {
             ErrorKind::Timeout,
         ),
     ] {
-        assert_eq!(database.query(Access::Full, sql, vec![]).await.unwrap_err().kind, kind, "{sql}");
+        assert_eq!(database.query(FULL, sql, vec![]).await.unwrap_err().kind, kind, "{sql}");
     }
     // A caller that goes away: the server is told, and the only connection is free again.
-    let gone = database.query(Access::Full, "select pg_sleep(60), 'gone'", vec![]);
+    let gone = database.query(FULL, "select pg_sleep(60), 'gone'", vec![]);
     assert!(tokio::time::timeout(Duration::from_millis(200), gone).await.is_err());
     let running = "select count(*) from pg_stat_activity where query like 'select pg_sleep(60), ''gone''%' and state = 'active'";
     let ended = async { while ask(&database, running).await != [[Value::Integer(0)]] {} };
@@ -121,7 +124,7 @@ async fn limits_are_kept_and_connections_come_back() {
     // A transaction that is dropped gives its locks back.
     ask(&database, "drop table if exists held").await;
     ask(&database, "create table held (a int)").await;
-    let begun = database.begin(Access::Full).await.unwrap();
+    let begun = database.begin(FULL).await.unwrap();
     begun.execute("lock table held", vec![]).await.unwrap();
     drop(begun);
     ask(&database, "drop table held").await;
@@ -138,22 +141,148 @@ async fn sessions_are_clean_and_connections_are_made_again() {
         [[Value::Integer(0)]]
     );
     for denied in ["set search_path = x", "listen x", "copy pg_class to '/tmp/x'", "discard all"] {
-        let error = database.execute(Access::Full, denied, vec![]).await.unwrap_err();
+        let error = database.execute(FULL, denied, vec![]).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Denied, "{denied}");
     }
-    let error = database.query(Access::Full, "select pg_terminate_backend(pg_backend_pid())", vec![]).await;
+    let error = database.query(FULL, "select pg_terminate_backend(pg_backend_pid())", vec![]).await;
     assert_eq!(error.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(ask(&database, "select 1").await, [[Value::Integer(1)]]);
     let nobody = Location::from_url("postgres://ann:hunter2@127.0.0.1:1/x").unwrap();
     let settings = Settings { name: "gone".into(), location: nobody, limits: Limits::default() };
-    let error = Databases::default()
-        .open(&settings)
-        .unwrap()
-        .query(Access::Full, "select 1", vec![])
-        .await
-        .unwrap_err();
+    let error =
+        Databases::default().open(&settings).unwrap().query(FULL, "select 1", vec![]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable);
     assert!(!error.message.contains("hunter2") && error.message.contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn no_user_finds_what_another_one_left() {
+    let database = database(Limits { connections_max: 1, ..Limits::default() });
+    ask(&database, "drop table if exists kept").await;
+    ask(&database, "create table kept as select 1 as a").await;
+    let select = "select a from kept where a = $1::int";
+    let selected = |user| database.query(user, select, vec![Value::Integer(1)]);
+    let victim = User { name: "victim", access: Access::Full };
+    let poison = "do $$ declare s text; begin deallocate all; for s in select 's' || i from generate_series(0, 20) i loop execute \
+                  'prepare ' || s || '(int) as delete from kept where a = $1 returning a'; end loop; end $$";
+    for _ in 0..3 {
+        assert_eq!(selected(victim).await.unwrap().len(), 1);
+        assert_eq!(selected(READ).await.unwrap().len(), 1);
+        database.execute(READ, poison, vec![]).await.unwrap();
+    }
+    // Not even a later request of the same user.
+    database.execute(victim, poison, vec![]).await.unwrap();
+    let names = "select count(*) from pg_prepared_statements where from_sql";
+    for user in [victim, READ, FULL] {
+        assert_eq!(database.query(user, names, vec![]).await.unwrap().next(), Some(vec![Value::Integer(0)]));
+        assert_eq!(selected(user).await.unwrap().len(), 1);
+    }
+    // Without statements that it has prepared, a session is of no more use, and is not used any more.
+    let gone = "do $$ begin execute 'deallocate all'; end $$";
+    database.execute(victim, gone, vec![]).await.unwrap();
+    let _ = selected(victim).await;
+    assert_eq!(selected(victim).await.unwrap().len(), 1);
+    assert_eq!(ask(&database, "select count(*) from kept").await, [[Value::Integer(1)]]);
+    for sql in ["lock table kept", "notify x"] {
+        assert_eq!(database.execute(READ, sql, vec![]).await.unwrap_err().kind, ErrorKind::Denied, "{sql}");
+    }
+}
+
+/// The most memory that this process has had, in KiB.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_never_taken() {
+    let database = database(Limits { timeout: Duration::from_secs(30), ..Limits::default() });
+    for sql in [
+        "select repeat('x', 300000000)",
+        "do $$ begin raise exception '%', repeat('x', 200000000); end $$",
+        "do $$ begin raise notice '%', repeat('x', 200000000); end $$",
+    ] {
+        let error = database.query(FULL, sql, vec![]).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Bytes, "{sql}: {error}");
+    }
+    assert_eq!(ask(&database, "select length(repeat('x', 4000000))").await, [[Value::Integer(4_000_000)]]);
+    assert!(peak_kib() < 150 << 10, "{} KiB", peak_kib());
+}
+
+#[tokio::test]
+async fn tables_may_change() {
+    let database = database(Limits { connections_max: 1, ..Limits::default() });
+    ask(&database, "drop table if exists changing").await;
+    ask(&database, "create table changing as select 1 as a").await;
+    let select = "select * from changing";
+    for (number, user) in [FULL, READ, FULL].into_iter().enumerate() {
+        let [number, ty] = [&["0", "1", "2"], &["text", "varchar", "text"]].map(|all| all[number]);
+        database.query(user, select, vec![]).await.unwrap();
+        let begun = database.begin(user).await.unwrap();
+        begun.query(select, vec![]).await.unwrap();
+        begun.commit().await.unwrap();
+        // By somebody of whom the host does not hear.
+        let add = format!("alter table changing add column c{number} int");
+        self::database(Limits::default()).execute(FULL, &add, vec![]).await.unwrap();
+        let rows = database.query(user, select, vec![]).await.unwrap();
+        assert_eq!(rows.columns().last(), Some(&format!("c{number}")));
+        let retype = format!("alter table changing alter column a type {ty}");
+        self::database(Limits::default()).execute(FULL, &retype, vec![]).await.unwrap();
+        let begun = database.begin(user).await.unwrap();
+        assert_eq!(begun.query(select, vec![]).await.unwrap_err().kind, ErrorKind::Busy);
+        drop(begun);
+        let begun = database.begin(user).await.unwrap();
+        assert_eq!(begun.query(select, vec![]).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_role_of_the_url_comes_back() {
+    let url = std::env::var("WASMUX_TEST_POSTGRES").expect(NEEDS_SERVER);
+    let location = Location::from_url(&format!("{url}&options=-c%20role%3Dpg_monitor")).unwrap();
+    let settings = Settings { name: "app".into(), location, limits: Limits::default() };
+    let database = Databases::default().open(&settings).unwrap();
+    for _ in 0..3 {
+        let role = ask(&database, "select current_user::text, set_config('role', 'none', false)").await;
+        assert_eq!(role[0][0], text("pg_monitor"));
+    }
+}
+
+#[tokio::test]
+async fn locks_end_with_their_request() {
+    let [database, other] = [(); 2].map(|()| database(Limits::default()));
+    let taken = "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711";
+    ask(&database, "select pg_advisory_lock(4711)").await;
+    let begun = database.begin(FULL).await.unwrap();
+    begun.query("select pg_advisory_lock(4711)", vec![]).await.unwrap_or_default();
+    drop(begun);
+    let freed = async { while ask(&other, taken).await != [[Value::Integer(0)]] {} };
+    tokio::time::timeout(Duration::from_secs(5), freed).await.expect("the lock is given back");
+}
+
+#[test]
+fn a_migration_says_who_is_in_its_way() {
+    let url = std::env::var("WASMUX_TEST_POSTGRES").expect(NEEDS_SERVER);
+    let impatient = format!("{url}&options=-c%20lock_timeout%3D300");
+    let settings = |url: &str| Settings {
+        name: "app".into(),
+        location: Location::from_url(url).unwrap(),
+        limits: Limits::default(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let begun = runtime.block_on(async {
+        let begun = database(Limits::default()).begin(FULL).await.unwrap();
+        begun.query("select pg_advisory_xact_lock(7310868735423116600)", vec![]).await.unwrap();
+        begun
+    });
+    let waiting = Databases::default().open(&settings(&impatient)).unwrap();
+    let error = waiting.migrate(&Folder::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("lock_timeout") && error.contains("pid ") && error.contains("`wasmux` of"),
+        "{error}"
+    );
+    runtime.block_on(async { drop(begun) });
 }
 
 #[test]
@@ -167,9 +296,10 @@ fn migrations_are_applied_once_and_whole() {
     };
     let database = database(Limits::default());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for table in ["wasmux_migrations", "pets"] {
-        runtime.block_on(ask(&database, &format!("drop table if exists {table}")));
-    }
+    runtime.block_on(ask(&database, "drop table if exists pets"));
+    // By its name nobody may.
+    let reset = "do $$ begin execute 'drop table if exists wasmux' || '_migrations'; end $$";
+    runtime.block_on(ask(&database, reset));
     let first = migration(1, "create table pets (id int primary key);\ninsert into pets values (1), (2);");
     let folder = |second: Option<Migration>| Folder {
         migrations: [first.clone()].into_iter().chain(second).collect(),
@@ -190,7 +320,9 @@ fn migrations_are_applied_once_and_whole() {
         let error = database.migrate(&folder(Some(migration(2, bad)))).unwrap_err().to_string();
         assert!(error.starts_with(wanted), "{error}");
     }
-    assert_eq!(database.migrate(&folder(Some(migration(2, "drop table pets")))), Ok(1));
+    let dumped = "set statement_timeout = 0; select pg_catalog.set_config('search_path', '', false); set role pg_monitor; \
+                  reset role; drop table public.pets";
+    assert_eq!(database.migrate(&folder(Some(migration(2, dumped)))), Ok(1));
     let error = database.migrate(&folder(Some(migration(2, "select 1")))).unwrap_err();
     assert!(error.to_string().starts_with("0002_m.sql: the file was changed"), "{error}");
 }

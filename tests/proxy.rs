@@ -7,7 +7,9 @@ use std::sync::mpsc::channel;
 use crate::support::upstream::{Upstream, ok, read_head};
 use crate::support::{DEADLINE, Server, Site};
 
+mod safety;
 mod upgrade;
+mod upstreams;
 
 /// A server that passes everything on, as these settings say.
 fn proxy(settings: &str) -> Server {
@@ -63,13 +65,14 @@ fn requests_are_passed_on_without_what_is_the_connections() {
 #[test]
 fn the_settings_change_what_is_passed_on() {
     let upstream = mirror();
-    let server = proxy(&format!(
+    let settings = format!(
         concat!(
             r#"{{ to = "{}/base", strip_prefix = "/api", host = "preserve", trust_forwarded = true, forwarded = true, "#,
             r#"request_headers = {{ x-set = "new", x-gone = "" }}, response_headers = {{ x-answer = "set" }} }}"#,
         ),
         upstream.url()
-    ));
+    );
+    let server = Site::new(&format!("[routes]\n\"/api/\" = {{ proxy = {settings} }}\n")).serve();
     let fields = ["Host: front.test", "X-Set: old", "X-Gone: 1", "X-Forwarded-For: 1.2.3.4"];
     let mut conn = server.connect();
     conn.send(format!("GET /api/x?y HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n")));
@@ -308,24 +311,39 @@ fn mistakes_in_the_settings_have_lines() {
         "/b" = { proxy = { to = [] } }
         "/c" = { proxy = { to = "http://u:secret@a" } }
         "/d" = { proxy = { to = "http://a", balance = "random", hots = "preserve" } }
+        "/e" = { proxy = { to = "http://a", dial_timeout = "off", idle_timeout = "off" } }
+        "/f/" = { proxy = "http://a", strip_prefix = "/g" }
+        "/h" = { proxy = { to = "http://a", health = { timeout = "0s", interval = "1x" } } }
+        "/i/" = "p"
+        [handlers.p]
+        proxy = { to = "http://a", strip_prefix = "/j" }
+        wasm = "p.wat"
+        limits = {}
     "#;
-    let output = Site::new(routes).run(&["check"]);
+    let many: Vec<_> = (0..101).map(|count| format!("x-{count} = \"\"")).collect();
+    let many = many.join(", ");
+    let routes =
+        format!("{routes}[routes.\"/k\"]\nproxy = {{ to = \"http://a\", request_headers = {{ {many} }} }}\n");
+    let output = Site::new(&routes).run(&["check"]);
     let shown =
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     for part in [
-        ":3: ",
-        "dns.test",
-        ":4: ",
-        "max_idel",
-        ":6: ",
-        "ftp://a",
-        ":7: ",
-        "from 1 to 64",
-        ":8: ",
-        "password",
-        ":9: ",
-        "least_connections",
-        "hots",
+        ":3: `resolver`: \"dns.test\" must be an address such as \"127.0.0.1:53\" [bad-value]\n",
+        ":4: unknown key `max_idel` in [outbound] (did you mean `max_idle`?) [unknown-key]\n",
+        ":6: `proxy`: \"ftp://a\" must begin with http://, https://, h2c:// or unix: [bad-value]\n",
+        ":7: `proxy` needs from 1 to 64 upstreams: { to = [\"http://127.0.0.1:3000\"] } [bad-value]\n",
+        ":8: `proxy`: a user or password in the URL would show in logs; set `authorization` in `request_headers` instead [bad-value]\n",
+        ":9: `balance` is \"random\", but must be \"round_robin\" or \"least_connections\" [bad-value]\n",
+        ":9: unknown key `hots` in `proxy` of route \"/d\" (did you mean `host`?) [unknown-key]\n",
+        ":10: `dial_timeout`: `off` is not a duration; write a number and a unit, such as \"250ms\", \"30s\", \"5m\" or \"1h\"; it cannot be \"off\" [bad-value]\n",
+        ":10: `idle_timeout`: `off` is not a duration; write a number and a unit, such as \"250ms\", \"30s\", \"5m\" or \"1h\"; it cannot be \"off\" [bad-value]\n",
+        ":11: `strip_prefix` is \"/g\", with which no path of \"/f/\" begins [bad-value]\n",
+        ":12: `timeout` must be longer than nothing [bad-value]\n",
+        ":12: `interval`: `1x` is not a duration; write a number and a unit, such as \"250ms\", \"30s\", \"5m\" or \"1h\" [bad-value]\n",
+        ":13: route \"/i/\" names the proxy `p`, whose `strip_prefix` is \"/j\", with which no path of it begins [bad-value]\n",
+        ":16: [handlers.p] is a proxy; `wasm` is for guests: leave out one of them [bad-value]\n",
+        ":17: [handlers.p] is a proxy; `limits` is for guests: leave out one of them [bad-value]\n",
+        ":19: `request_headers` has more than 100 fields [bad-value]\n",
     ] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }

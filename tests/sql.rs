@@ -183,6 +183,15 @@ fn limits_are_kept_and_said() {
 }
 
 #[test]
+fn sqlite_has_so_much_memory_and_no_more() {
+    let server = site(GRANT, "max_bytes = \"16MiB\"\ntimeout = \"60s\"").serve();
+    let hungry = format!("SELECT {}", ["hex(randomblob(8000000))"; 100].join(", "));
+    let told = run(&server, FORMS[0], &json!([["query", hungry], ["query", "SELECT 1"]]));
+    assert_eq!((kind(&told[0]), &told[1]), ("TooLarge", &json!([[1]])), "{told}");
+    server.log.wait_for(&["WARN", "sql: SQLite has no memory left for it", "512 MiB"]);
+}
+
+#[test]
 fn what_a_request_leaves_open_ends_with_it() {
     let server = site(
         &format!("{GRANT}\nlimits = {{ timeout = \"1s\" }}"),

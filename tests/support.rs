@@ -1,6 +1,7 @@
 //! What all tests use: the program under test, clients for it, guests to run in it.
 
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod frames;
 pub(crate) mod guests;
 pub(crate) mod http2;

@@ -37,8 +37,12 @@
 //! ```
 //!
 //! A call ends with the request that it was made for, at the latest. `http://NAME.handler/path` is another handler of the same
-//! deployment, which answers without a network. In components, which call through `wasi:http/outgoing-handler`, redirects are not
-//! followed, and a compressed body stays as it is.
+//! deployment, which answers without a network. Its errors begin with method and URL, without user and query, which may be secrets.
+//!
+//! In modules the host does all of it. Components call through `wasi:http/outgoing-handler`, which has less; this crate adds the rest while
+//! the handler waits for a call or reads its body: redirects are followed by the same rules, and [`CallBuilder::timeout`] is for all of the
+//! call. A compressed body stays as it is, and nobody asks for one. [`CallBuilder::start`] returns when the host has taken the whole body.
+//! Where a host has none of the other three times, a call that sets one is [`CallErrorKind::Invalid`].
 
 use std::{
     fmt,
@@ -56,7 +60,12 @@ use crate::recorder::client as host;
 use crate::sys::client as host;
 
 mod error;
+// The host does it for modules.
+#[cfg(not(all(target_family = "wasm", not(target_env = "p2"))))]
+pub(crate) mod redirect;
 mod response;
+#[cfg(not(all(target_family = "wasm", not(target_env = "p2"))))]
+pub(crate) mod url;
 
 #[cfg(not(target_family = "wasm"))]
 pub use crate::recorder::client::{Called, Reply};
@@ -145,7 +154,7 @@ impl CallBuilder {
         &mut self.headers
     }
 
-    /// Sets the body.
+    /// Sets the body. One of more than 1 MiB is streamed as it is sent: redirects that want it again (307, 308) are not followed then.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         self
@@ -188,7 +197,9 @@ impl CallBuilder {
         self
     }
 
-    /// Redirects that are followed, 10 by default; 0: the response that redirects is the answer (`http.ErrUseLastResponse`).
+    /// Redirects that are followed, 10 by default, beyond which the call fails; 0: the response that redirects is the answer
+    /// (`http.ErrUseLastResponse`). What changes on the way does so as in `http.Client`: 301 to 303 become a GET, another host gets
+    /// no credentials.
     pub fn redirects(mut self, most: u32) -> Self {
         self.options.redirects = most;
         self
@@ -208,7 +219,8 @@ impl CallBuilder {
         self.start()?.wait()
     }
 
-    /// Sends it, to be waited for later.
+    /// Sends it, to be waited for later. In a module it returns at once, unless the body has more than 1 MiB; in a component when the
+    /// host has taken the body.
     ///
     /// # Errors
     /// When it cannot be sent as it is, or there are too many calls under way (64). Whatever happens afterwards, [`Pending::wait`] says.
@@ -222,7 +234,8 @@ impl CallBuilder {
             return upload.finish();
         }
         let body = std::mem::take(&mut self.body);
-        Ok(Pending(self.begin(&body)?))
+        let (call, name) = self.begin(&body)?;
+        Ok(Pending { call, name })
     }
 
     /// Sends it, with a body that is written piece by piece. Redirects that would want it again are not followed.
@@ -232,25 +245,35 @@ impl CallBuilder {
     pub fn stream(mut self) -> Result<Upload, CallError> {
         self.options.flags |= CALL_STREAMED;
         let body = std::mem::take(&mut self.body);
-        Ok(Upload(self.begin(&body)?))
+        let (call, name) = self.begin(&body)?;
+        Ok(Upload { call, name })
     }
 
-    fn begin(self, body: &[u8]) -> Result<host::Call, CallError> {
+    /// Sends it; answers what it is called in errors besides.
+    fn begin(self, body: &[u8]) -> Result<(host::Call, String), CallError> {
+        let name = error::name_of(&self.method, &self.url);
         if let Some(problem) = self.problem {
-            return Err(problem);
+            return Err(problem.about(&name));
         }
         let block = if self.headers.is_empty() { Vec::new() } else { fields::to_block(&self.headers) };
         let begun = host::Call::send(&self.method, &self.url, &block, body, &self.options);
-        begun.map_err(|errno| CallError::of(errno, &self.url))
+        match begun {
+            Ok(call) => Ok((call, name)),
+            Err(errno) => Err(CallError::of(errno).about(&name)),
+        }
     }
 }
 
 /// A call under way. Dropping it ends it.
-pub struct Pending(host::Call);
+pub struct Pending {
+    call: host::Call,
+    /// Method and URL, for errors.
+    name: String,
+}
 
 impl fmt::Debug for Pending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pending")
+        f.debug_tuple("Pending").field(&self.name).finish()
     }
 }
 
@@ -260,8 +283,10 @@ impl Pending {
     /// # Errors
     /// When there is none.
     pub fn wait(self) -> Result<Response, CallError> {
-        host::wait(&[&self.0], None).map_err(|errno| CallError::of(errno, ""))?;
-        Response::new(self.0)
+        match host::wait(&[&self.call], None) {
+            Ok(_) => Response::new(self.call, self.name),
+            Err(errno) => Err(CallError::of(errno).about(&self.name)),
+        }
     }
 }
 
@@ -273,11 +298,11 @@ pub fn select(calls: &[&Pending], timeout: Option<Duration>) -> Result<Option<us
     if calls.is_empty() {
         return Err(CallError::new(CallErrorKind::Invalid, "there is no call to wait for".to_owned()));
     }
-    let calls: Vec<_> = calls.iter().map(|pending| &pending.0).collect();
+    let calls: Vec<_> = calls.iter().map(|pending| &pending.call).collect();
     match host::wait(&calls, timeout) {
         Ok(index) => Ok(Some(index)),
         Err(Errno::Timeout) => Ok(None),
-        Err(errno) => Err(CallError::of(errno, "")),
+        Err(errno) => Err(CallError::of(errno)),
     }
 }
 
@@ -287,21 +312,25 @@ pub fn join(calls: impl IntoIterator<Item = Pending>) -> Vec<Result<Response, Ca
 }
 
 /// The body of a request, as it is written. Dropping it breaks the call off.
-pub struct Upload(host::Call);
+pub struct Upload {
+    call: host::Call,
+    name: String,
+}
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Upload")
+        f.debug_tuple("Upload").field(&self.name).finish()
     }
 }
 
 impl io::Write for Upload {
     /// Waits until there is room for it.
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        match self.0.write(data) {
+        match self.call.write(data) {
             Ok(()) => Ok(data.len()),
             Err(_) => {
-                Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the request's body any more"))
+                let text = format!("{}: nobody takes the request's body any more", self.name);
+                Err(io::Error::new(io::ErrorKind::BrokenPipe, text))
             }
         }
     }
@@ -326,9 +355,9 @@ impl Upload {
     /// When HTTP does not allow one of them.
     pub fn finish_with(mut self, trailers: &HeaderMap) -> Result<Pending, CallError> {
         let block = if trailers.is_empty() { Vec::new() } else { fields::to_block(trailers) };
-        match self.0.finish(&block) {
-            Ok(()) | Err(Errno::Gone) => Ok(Pending(self.0)),
-            Err(errno) => Err(CallError::of(errno, "")),
+        match self.call.finish(&block) {
+            Ok(()) | Err(Errno::Gone) => Ok(Pending { call: self.call, name: self.name }),
+            Err(errno) => Err(CallError::of(errno).about(&self.name)),
         }
     }
 }

@@ -73,7 +73,7 @@ pub fn serve_content(
     let Some((size, content_type)) = measure(w, name, &mut content)? else {
         return fail(w, "seeker can't seek", StatusCode::INTERNAL_SERVER_ERROR);
     };
-    let field = if use_range { r.header_value("range") } else { "" };
+    let field = if use_range { r.header("range") } else { "" };
     let ranges = match ranges::parse(field, size) {
         Ok(ranges) => ranges,
         Err(RangeError::NoOverlap) if size == 0 => Vec::new(),

@@ -74,8 +74,8 @@ impl CrossOriginProtection {
         if matches!(*r.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
             return Ok(());
         }
-        let origin = r.header_value("origin");
-        let problem = match r.header_value("sec-fetch-site") {
+        let origin = r.header("origin");
+        let problem = match r.header("sec-fetch-site") {
             "same-origin" | "none" => return Ok(()),
             "" if origin.is_empty() || host_of(origin).is_some_and(|host| host == r.host()) => return Ok(()),
             "" => CrossOriginError::OldBrowser,

@@ -71,6 +71,11 @@ pub(crate) fn to_map<'a>(list: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> He
     map
 }
 
+/// The first value of a field; `""` when there is none, or none that is visible ASCII.
+pub(crate) fn first<'m>(map: &'m HeaderMap, name: &str) -> &'m str {
+    map.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 /// A map of the fields in a block; empty for a malformed one.
 pub(crate) fn parse(block: &[u8]) -> HeaderMap {
     fields(block).map(to_map).unwrap_or_default()

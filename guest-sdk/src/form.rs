@@ -100,7 +100,7 @@ impl Request {
     }
 
     fn has_form_body(&self) -> bool {
-        let media_type = self.header_value("content-type").split(';').next().unwrap_or_default().trim();
+        let media_type = self.header("content-type").split(';').next().unwrap_or_default().trim();
         matches!(*self.method(), Method::POST | Method::PUT | Method::PATCH)
             && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }

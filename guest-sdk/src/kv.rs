@@ -30,8 +30,8 @@
 //! survive whatever happens to the host.
 //!
 //! Components use `wasi:keyvalue` 0.2.0-draft, which has less: there, [`Store::set_for`], [`Store::compare_and_swap`],
-//! [`Store::compare_and_swap_for`] and negative increments are [`Error::Unsupported`], and [`Store::list`] looks at all keys,
-//! whatever the prefix.
+//! [`Store::compare_and_swap_for`] and negative increments are [`Error::Unsupported`], [`Store::list`] looks at all keys,
+//! whatever the prefix, and [`Store::delete`] asks first, so that of two that delete a key at a time both may hear that it had a value.
 
 use std::{fmt, io, time::Duration};
 
@@ -169,11 +169,11 @@ impl Store {
         self.0.set(key, value.as_ref(), ms(time))
     }
 
-    /// Takes a key's value away, if it has one.
+    /// Takes a key's value away; answers whether it had one.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn delete(&self, key: &str) -> Result<()> {
+    pub fn delete(&self, key: &str) -> Result<bool> {
         self.0.delete(key)
     }
 

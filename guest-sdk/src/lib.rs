@@ -28,7 +28,7 @@
 //!
 //! The same source built for `wasm32-wasip2`, which is what `wasmux build --component` does, is a standard component that
 //! exports `wasi:http/incoming-handler` 0.2. Every host of such components runs it, wasmux among them, for example
-//! `wasmtime serve -Scli hello.wasm`. Three things are different there.
+//! `wasmtime serve -Scli hello.wasm`. Some things are different there.
 //!
 //! *Routes.* The standard interface has no word for the pattern that matched. So a component brings its routes along: a
 //! [`ServeMux`] with them is in front of the handler and answers what matches none (404, 405), and
@@ -48,8 +48,17 @@
 //!
 //! *What the interface cannot do.* Interim responses and the host's own headers (`Connection` and others of the connection) are
 //! left out. [`Request::client_gone`] only knows of it when the response is streaming. A [`timeout_handler`] is in time
-//! while the handler reads the request's body; otherwise it answers when the handler has returned. Log lines of the
+//! while the handler reads the request's body; otherwise it answers when the handler has returned. [`next()`] fails. Log lines of the
 //! levels error and warn go to standard error, info to standard output, others nowhere.
+//!
+//! *What else the host has to have.* A component imports what its handler uses of these, and a host that lacks it refuses the component:
+//!
+//! | | interface | who has it |
+//! |---|---|---|
+//! | [`client`] | `wasi:http/outgoing-handler` 0.2 | every host of wasi:http, `wasmtime serve` among them; whom a handler may call is the host's affair |
+//! | [`config`] | `wasi:config/store` 0.2.0-rc.1 | some; elsewhere, [`std::env::var`] |
+//! | [`kv`] | `wasi:keyvalue` 0.2.0-draft, `store` and `atomics` | some; it has less than modules get, see there |
+//! | [`sql`] | `wasmux:sql` 0.1.0, in `guest-sdk/wit` | wasmux; a proposal of its own |
 //!
 //! # From net/http
 //!
@@ -79,12 +88,14 @@
 //! | `http.Get`, `http.Post`, `http.NewRequest`, `Client.Do` | [`client::get`], [`client::post`], [`client::request`], [`client::CallBuilder::send`] |
 //! | goroutines that call, `select` | [`client::CallBuilder::start`], [`client::select`] |
 //! | `os.Getenv` | [`config::get`] for what changes without a rebuild; [`std::env::var`] sees `env` |
-//! | `database/sql` | [`sql`] |
+//! | `database/sql` | [`sql`], whose [`sql::Queries`] is what `DB` and `Tx` have in common |
+//! | a map behind a `sync.Mutex` | [`kv`]: a `static` ends with its request |
 //! | `log.Printf` | the [`log`] crate, whose lines carry the request's id in the host's log |
 //!
 //! # Features
 //!
-//! - `json`: [`Request`] and [`ResponseWriter`] get a method `json`, through `serde_json`.
+//! - `json`: [`Request`], [`ResponseWriter`], [`client::CallBuilder`], [`client::Response`], and for tests [`TestRequest`], [`Recorder`] and
+//!   [`client::Reply`] get a method `json`, through `serde_json`.
 
 mod body;
 mod buffer;
@@ -197,6 +208,11 @@ pub use wasmux_sdk_macros::handler;
 /// sentence: random numbers (a `HashMap` with its usual hasher seeds itself with one; a `BTreeMap`, or a hasher with a fixed
 /// seed, does not), the time of day, files.
 pub use wasmux_sdk_macros::warm_up;
+
+/// The README's handlers are compiled as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
 
 /// For the code that `#[handler]` makes.
 #[doc(hidden)]

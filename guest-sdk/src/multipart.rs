@@ -66,7 +66,7 @@ impl Request {
     /// `415` for another `Content-Type`; net/http's `ErrNotMultipart`. `400` for a missing or bad boundary;
     /// `ErrMissingBoundary`.
     pub fn multipart(&mut self) -> Result<Multipart<'_>> {
-        let (media_type, parameters) = split_media_type(self.header_value("content-type"));
+        let (media_type, parameters) = split_media_type(self.header("content-type"));
         if !["multipart/form-data", "multipart/mixed"]
             .iter()
             .any(|known| media_type.eq_ignore_ascii_case(known))

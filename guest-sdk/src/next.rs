@@ -24,7 +24,7 @@ use crate::{
 ///
 /// #[wasmux_sdk::handler]
 /// fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
-///     if r.header_value("x-api-key") != "secret" {
+///     if r.header("x-api-key") != "secret" {
 ///         return error(w, "no key", StatusCode::UNAUTHORIZED);
 ///     }
 ///     w.headers_mut().insert("x-checked", HeaderValue::from_static("yes"));

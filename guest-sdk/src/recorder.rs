@@ -4,7 +4,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{Handler, TestRequest};
+use crate::{Handler, TestRequest, fields};
 
 pub(crate) mod client;
 pub(crate) mod kv;
@@ -69,7 +69,7 @@ impl Recorder {
     /// The first value of a header; `""` when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        fields::first(&self.headers, name)
     }
 
     /// The body.

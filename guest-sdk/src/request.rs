@@ -245,7 +245,7 @@ impl Request {
     /// The first value of a header; `Header.Get(name)`. `""` when there is none, or none that is visible ASCII.
     /// Cheaper than [`headers`](Self::headers) when few are wanted.
     #[must_use]
-    pub fn header_value(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.header_lines(name).next().unwrap_or_default()
     }
 
@@ -304,7 +304,7 @@ impl Request {
     #[must_use]
     pub fn basic_auth(&self) -> Option<(String, String)> {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
-        let (scheme, encoded) = self.header_value("authorization").split_at_checked(6)?;
+        let (scheme, encoded) = self.header("authorization").split_at_checked(6)?;
         if !scheme.eq_ignore_ascii_case("Basic ") {
             return None;
         }

@@ -42,15 +42,20 @@
 //! | `String`, `&str` | `TEXT` | `text`, `varchar`, and as text: `numeric`, `uuid`, `json`, `jsonb`, dates and times |
 //! | `Vec<u8>`, `&[u8]` | `BLOB` | `bytea` |
 //! | `Option` | `NULL`, or one of these | the same |
+//!
+//! A row gives a column at a time, or all of them as [`Row::read`]. What is to work in a transaction and outside of one takes
+//! [`Queries`].
 
 use std::marker::PhantomData;
 
 mod error;
+mod queries;
 mod rows;
 mod value;
 
 pub use error::{Error, ErrorKind, Result};
-pub use rows::{ColumnIndex, Row, Rows};
+pub use queries::Queries;
+pub use rows::{ColumnIndex, FromRow, Row, Rows};
 pub use value::{FromValue, ToValue, Value};
 
 #[cfg(not(target_family = "wasm"))]

@@ -1,7 +1,9 @@
 //! The command line: what can be asked for. What is done about it stands in one file for each command.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -230,7 +232,7 @@ struct KvArgs {
 
 #[derive(Debug, Subcommand)]
 enum KvCommand {
-    /// Print keys, one on a line
+    /// Print keys, one on a line, control characters as in \n and \u{1b}
     List {
         /// NAME of [kv.NAME]
         store: String,
@@ -251,7 +253,7 @@ enum KvCommand {
         store: String,
         /// The key
         key: String,
-        /// The value; `@FILE` reads a file, `@-` standard input
+        /// The value; `@FILE` reads a file, `@-` standard input, and `@@TEXT` is the text `@TEXT`
         value: String,
         /// How long it is kept, such as 90s or 1h; for ever when left out
         #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -279,8 +281,9 @@ impl Cli {
     /// Does what was asked for. `handed_over` is what the environment said about sockets before it was cleaned.
     #[must_use]
     pub fn run(self, handed_over: &Environment) -> ExitCode {
-        match self.command {
-            Command::Serve(args) => serve::run(args, handed_over),
+        let code = match self.command {
+            // Its lines are an access log's, for which nobody has to wait.
+            Command::Serve(args) => return serve::run(args, handed_over),
             Command::Check(args) => check::run(&args),
             Command::Routes(args) => routes::run(args),
             Command::Build(args) => build::run(&args),
@@ -289,14 +292,17 @@ impl Cli {
             Command::Inspect(args) => inspect::run(&args),
             Command::Kv(args) => kv::run(&args),
             Command::Compile(task) => compile::run(&task),
+        };
+        match written() {
+            Ok(()) => code,
+            Err(error) => fail(format_args!("standard output: {error}")),
         }
     }
 }
 
 /// Writes to standard error; a reader that has gone away is not an error of ours.
 fn eprint(text: impl std::fmt::Display) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Says what went wrong and gives the exit code for it.
@@ -314,10 +320,32 @@ fn fail_with(problems: &[Problem]) -> ExitCode {
     fail(format_args!("{} problem{plural}, nothing was started", problems.len()))
 }
 
-/// Writes to standard output; a reader that has gone away is not an error of ours.
+/// Why standard output has not taken everything.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes a line to standard output. What has failed is known to [`written`].
 fn print(text: impl std::fmt::Display) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    write(format!("{text}\n").as_bytes());
+}
+
+/// Writes bytes, as they are, to standard output.
+fn write(bytes: &[u8]) {
+    if UNWRITTEN.get().is_none()
+        && let Err(error) = io::stdout().lock().write_all(bytes)
+    {
+        let _ = UNWRITTEN.set(error);
+    }
+}
+
+/// Whether standard output has taken everything. A reader that has gone away is not an error of ours.
+fn written() -> io::Result<()> {
+    let flushed = io::stdout().lock().flush();
+    match UNWRITTEN.get() {
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Some(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        None => flushed
+            .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }),
+    }
 }
 
 /// Reads a deployment that has to be free of mistakes.

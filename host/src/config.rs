@@ -25,7 +25,7 @@ mod units;
 
 pub use grants::OutboundConfig;
 pub use handlers::HandlerConfig;
-pub use kv::{KvBackend, KvConfig, KvGrant};
+pub use kv::{KvBackend, KvConfig, KvGrant, StoreAlone};
 pub use listen::ListenAddr;
 pub use problem::{Problem, ProblemKind, Problems, did_you_mean};
 pub use process::{AccessLogFormat, ProcessConfig};
@@ -99,7 +99,7 @@ impl Config {
         let (process, servers) = server::read(&table, folder, &problems);
         let defaults =
             table.table("defaults").map(|entries| handlers::read_defaults(entries.value, &problems));
-        let outbound = outbound::read(&table, &problems);
+        let outbound = outbound::read(&table, folder, &problems);
         let stores = kv::read(&table, folder, &process.state, &problems);
         let (databases, names) = sql::read(&table, folder, &process.state, &problems);
         let declared = Declared { outbound: &outbound, stores: &stores, databases: &names };

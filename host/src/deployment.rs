@@ -129,8 +129,8 @@ fn load_handlers(
         let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
         let mut settings = GuestSettings { next, ..handler.settings.clone() };
         settings.grants.outgoing = handler.outbound.as_ref().map(|granted| {
-            let transport = config.outbound.clone();
-            Outgoing::new(outbound, transport, granted.allow.clone(), Arc::clone(directory), &settings.limits)
+            let (transport, allow) = (granted.transport.clone(), granted.allow.clone());
+            Outgoing::new(outbound, transport, allow, Arc::clone(directory), &settings.limits)
         });
         settings.grants.stores = granted_stores(handler, config, &stores);
         settings.grants.databases = databases(config, handler, resources, problems)?;
@@ -178,7 +178,9 @@ fn link(name: Arc<str>, handler: Loaded) -> Arc<dyn Next> {
 /// Those that others may call, by name.
 fn callees(config: &Config, handlers: &[Option<Loaded>]) -> Vec<(String, Arc<dyn Next>)> {
     let called: Vec<_> = config.handlers.iter().flat_map(|handler| &handler.outbound).collect();
-    let is_called = |name: &String| called.iter().any(|outbound| outbound.allow.handlers().contains(name));
+    let is_called = |name: &String| {
+        called.iter().any(|outbound| outbound.allow.handlers().contains(&name.to_ascii_lowercase()))
+    };
     let named = config.handlers.iter().map(|handler| &handler.settings.name).zip(handlers);
     let callees = named.filter(|(name, _)| is_called(name));
     let callees = callees
@@ -188,15 +190,17 @@ fn callees(config: &Config, handlers: &[Option<Loaded>]) -> Vec<(String, Arc<dyn
 
 /// The stores that the configuration declares, in its order; none in place of one with a problem. They are opened when they
 /// are first used.
-pub(crate) fn stores(config: &Config, resources: &Resources) -> Vec<Option<kv::Store>> {
-    let store = |store: &KvConfig| {
-        let backend = match store.backend.as_ref()? {
-            KvBackend::Embedded(file) => kv::Backend::Embedded(resources.embedded(file)),
-            KvBackend::Redis(url) => kv::Backend::Redis(resources.redis(url).ok()?),
-        };
-        Some(kv::Store::new(backend, store.limits))
+fn stores(config: &Config, resources: &Resources) -> Vec<Option<kv::Store>> {
+    config.stores.iter().map(|config| store(config, resources)).collect()
+}
+
+/// A store that the configuration declares; none if there is a problem with it.
+pub(crate) fn store(config: &KvConfig, resources: &Resources) -> Option<kv::Store> {
+    let backend = match config.backend.as_ref()? {
+        KvBackend::Embedded(file) => kv::Backend::Embedded(resources.embedded(file)),
+        KvBackend::Redis(url) => kv::Backend::Redis(resources.redis(url).ok()?),
     };
-    config.stores.iter().map(store).collect()
+    Some(kv::Store::new(backend, config.limits))
 }
 
 /// What a handler was granted of them, by their names.
@@ -223,7 +227,9 @@ fn databases(
     let grant = |(name, access): &(String, Access)| {
         let database = config.databases.iter().find(|database| database.settings.name == *name)?;
         match resources.databases().open(&database.settings) {
-            Ok(database) => Some(DatabaseGrant { database, access: *access }),
+            Ok(database) => {
+                Some(DatabaseGrant { database, access: *access, handler: Arc::from(&*handler.settings.name) })
+            }
             Err(error) => {
                 let message = format!("[sql.{name}]: {error}");
                 problems.add_at_line(ProblemKind::DatabaseInvalid, database.line, message);

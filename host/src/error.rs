@@ -32,6 +32,8 @@ pub enum Kind {
     UpstreamTimeout,
     /// The request's body is broken off or malformed, which came to light when it was passed on.
     RequestBroken,
+    /// The request's path is not one of the handler's.
+    NotFound,
     /// Something of ours failed.
     Internal,
 }
@@ -85,7 +87,7 @@ impl Kind {
                 Origin::Guest
             }
             Self::Upstream | Self::UpstreamTimeout => Origin::Upstream,
-            Self::RequestBroken => Origin::Client,
+            Self::RequestBroken | Self::NotFound => Origin::Client,
             Self::Internal => Origin::Host,
         }
     }
@@ -103,6 +105,7 @@ impl Kind {
             Self::Upstream => "upstream",
             Self::UpstreamTimeout => "upstream-timeout",
             Self::RequestBroken => "request-broken",
+            Self::NotFound => "not-found",
             Self::Internal => "internal",
         }
     }
@@ -177,6 +180,7 @@ impl fmt::Display for Error {
             Kind::Upstream => "the upstream failed",
             Kind::UpstreamTimeout => "the upstream took too long",
             Kind::RequestBroken => "the request body is broken off or malformed",
+            Kind::NotFound => "the path is not one of the handler's",
             Kind::Internal => "internal error",
         })
     }

@@ -33,6 +33,7 @@ mod isolation;
 mod keyvalue;
 mod label;
 mod log;
+mod masks;
 mod memory;
 mod next;
 mod origin;

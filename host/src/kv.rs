@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod embedded;
 mod grant;
@@ -15,7 +15,8 @@ pub use embedded::Embedded;
 pub use grant::Grant;
 pub use redis::Redis;
 
-/// Longest key, in bytes, without the prefix of a grant; a longer one, and an empty one, is [`Error::Key`].
+/// Longest key, in bytes, with the prefix of a grant, so that whoever has none reaches it, too; a longer one, and an empty one, is
+/// [`Error::Key`].
 pub const KEY_BYTES_MAX: usize = 1024;
 /// Keys in one page of a list, at most; who asks for more gets so many.
 pub const LIST_KEYS_MAX: usize = 1000;
@@ -46,7 +47,7 @@ impl Default for Limits {
 /// Why an operation failed. It had no effect, unless it says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The key is empty or longer than [`KEY_BYTES_MAX`]: so many bytes.
+    /// The key is empty, or longer than [`KEY_BYTES_MAX`] with the prefix of its grant: so many bytes.
     Key(usize),
     /// The value is larger than the store takes, or gives.
     Value {
@@ -75,7 +76,12 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(0) => f.write_str("the key is empty"),
-            Self::Key(bytes) => write!(f, "the key has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed"),
+            Self::Key(bytes) => {
+                write!(
+                    f,
+                    "the key has {bytes} bytes, with the grant's prefix; at most {KEY_BYTES_MAX} are allowed"
+                )
+            }
             Self::Value { bytes, max } => {
                 write!(f, "the value has {bytes} bytes; the store's `max_value` is {max}")
             }
@@ -116,7 +122,12 @@ enum Change {
     /// It goes.
     Delete,
     /// The number that it has grows by so much; none counts as 0. How long it is kept stays as it is.
-    Increment(i64),
+    Increment {
+        /// By so much.
+        by: i64,
+        /// A negative number is no number.
+        is_unsigned: bool,
+    },
     /// It gets this value if it has the expected one, or `None`, as expected.
     Swap(Option<Vec<u8>>, Value),
 }
@@ -143,7 +154,7 @@ impl Change {
         match self {
             Self::Set(value) => value.bytes.len(),
             Self::Swap(expected, value) => value.bytes.len() + expected.as_ref().map_or(0, Vec::len),
-            Self::Delete | Self::Increment(_) => 0,
+            Self::Delete | Self::Increment { .. } => 0,
         }
     }
 }
@@ -227,7 +238,13 @@ impl Store {
     /// No operation takes longer than it may.
     async fn in_time<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let timeout = self.limits.timeout;
-        tokio::time::timeout(timeout, operation).await.unwrap_or(Err(Error::TimedOut(timeout)))
+        let begun = Instant::now();
+        tokio::time::timeout(timeout, operation).await.unwrap_or_else(|_| {
+            if let Backend::Redis(redis) = &self.backend {
+                redis.doubt(begun);
+            }
+            Err(Error::TimedOut(timeout))
+        })
     }
 }
 

@@ -53,4 +53,5 @@ pub mod kv;
 pub mod limit;
 pub mod machine;
 pub mod request_id;
+mod strip;
 mod tempo;

@@ -29,9 +29,9 @@ mod tls;
 mod tunnel;
 mod wire;
 
-pub use address::is_public;
+pub use address::{is_localhost, is_public};
 pub use body::InBody;
-pub use call::{Call, OnInterim, Rewind};
+pub use call::{Call, MayGoOn, OnInterim, Rewind};
 pub use error::{OutboundError, OutboundErrorKind};
 pub use settings::{EnvironmentProxies, TransportSettings};
 

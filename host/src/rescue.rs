@@ -28,6 +28,7 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
         Kind::Upstream => (StatusCode::BAD_GATEWAY, "the upstream failed"),
         Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long"),
         Kind::RequestBroken => (StatusCode::BAD_REQUEST, "the request body is broken off or malformed"),
+        Kind::NotFound => return not_found(id),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
     let mut response = text(

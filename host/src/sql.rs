@@ -37,7 +37,7 @@ pub const PARAMETERS_MAX: usize = 1_000;
 pub struct Limits {
     /// Rows of one result; a longer one is an error.
     pub rows_max: u64,
-    /// What one result may take, in bytes; a larger one is an error.
+    /// What one result may take, in bytes; a larger one is an error, before it is in memory.
     pub bytes_max: u64,
     /// Time for one statement, waiting for a connection included; then it is interrupted.
     pub timeout: Duration,
@@ -121,6 +121,15 @@ pub enum Access {
     Full,
 }
 
+/// Who uses a database, and what for.
+#[derive(Clone, Copy, Debug)]
+pub struct User<'n> {
+    /// Whoever has the same name may find what an earlier request has left in a session of a server; nobody else may.
+    pub name: &'n str,
+    /// What may be done.
+    pub access: Access,
+}
+
 /// What a statement has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Executed {
@@ -184,12 +193,12 @@ impl Database {
     ///
     /// # Errors
     /// See [`ErrorKind`]. On SQLite nothing has changed then.
-    pub async fn execute(&self, access: Access, sql: &str, values: Vec<Value>) -> Result<Executed, Error> {
+    pub async fn execute(&self, user: User<'_>, sql: &str, values: Vec<Value>) -> Result<Executed, Error> {
         check(sql, &values)?;
         let deadline = Instant::now() + self.settings.limits.timeout;
         match &self.backend {
-            Backend::Sqlite(sqlite) => sqlite.execute(access, sql, values, deadline).await,
-            Backend::Postgres(postgres) => postgres.execute(access, sql, &values, deadline).await,
+            Backend::Sqlite(sqlite) => sqlite.execute(user.access, sql, values, deadline).await,
+            Backend::Postgres(postgres) => postgres.execute(user, sql, &values, deadline).await,
         }
     }
 
@@ -197,12 +206,12 @@ impl Database {
     ///
     /// # Errors
     /// As for [`Self::execute`].
-    pub async fn query(&self, access: Access, sql: &str, values: Vec<Value>) -> Result<Rows, Error> {
+    pub async fn query(&self, user: User<'_>, sql: &str, values: Vec<Value>) -> Result<Rows, Error> {
         check(sql, &values)?;
         let deadline = Instant::now() + self.settings.limits.timeout;
         match &self.backend {
-            Backend::Sqlite(sqlite) => sqlite.query(access, sql, values, deadline).await,
-            Backend::Postgres(postgres) => postgres.query(access, sql, &values, deadline).await,
+            Backend::Sqlite(sqlite) => sqlite.query(user.access, sql, values, deadline).await,
+            Backend::Postgres(postgres) => postgres.query(user, sql, &values, deadline).await,
         }
     }
 
@@ -210,13 +219,13 @@ impl Database {
     ///
     /// # Errors
     /// See [`ErrorKind`].
-    pub async fn begin(&self, access: Access) -> Result<Transaction, Error> {
+    pub async fn begin(&self, user: User<'_>) -> Result<Transaction, Error> {
         let limits = &self.settings.limits;
         let now = Instant::now();
         let held = match &self.backend {
-            Backend::Sqlite(sqlite) => Held::Sqlite(sqlite.begin(access, now + limits.timeout).await?),
+            Backend::Sqlite(sqlite) => Held::Sqlite(sqlite.begin(user.access, now + limits.timeout).await?),
             Backend::Postgres(postgres) => {
-                Held::Postgres(Box::new(postgres.begin(access, now + limits.timeout).await?))
+                Held::Postgres(Box::new(postgres.begin(user, now + limits.timeout).await?))
             }
         };
         Ok(Transaction::new(held, limits.timeout, now + limits.transaction_timeout))
@@ -230,7 +239,15 @@ impl Database {
     pub fn migrate(&self, folder: &Folder) -> Result<usize, MigrationError> {
         match &self.settings.location {
             Location::Sqlite(file) => sqlite::migrate(file, &self.settings.limits, folder),
-            Location::Postgres(config) => postgres::migrate(config, folder),
+            Location::Postgres(config) => {
+                let migrated = postgres::migrate(config, folder);
+                if let Backend::Postgres(postgres) = &self.backend
+                    && migrated != Ok(0)
+                {
+                    postgres.forget();
+                }
+                migrated
+            }
         }
     }
 }

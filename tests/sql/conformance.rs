@@ -1,6 +1,6 @@
 //! What handlers may rely on, whatever the backend: one table, for both.
 
-use wasmux::sql::{Access, Database, Error, ErrorKind, Rows, Transaction, Value};
+use wasmux::sql::{Access, Database, Error, ErrorKind, Rows, Transaction, User, Value};
 
 /// What a statement must answer.
 enum Wanted {
@@ -141,13 +141,14 @@ pub(crate) async fn conforms(database: &Database, blob: &str) {
     let mut open: Option<Transaction> = None;
     for (number, (sql, values, wanted)) in table(blob).into_iter().enumerate() {
         let case = format!("case {number}: {sql} {values:?}");
-        let access = Access::Full;
+        let user = |access| User { name: "tests", access };
+        let access = user(Access::Full);
         let answer: Result<(u64, Rows), Error> = match (&*sql, &open, &wanted) {
             ("BEGIN", ..) => {
                 database.begin(access).await.map(|begun| (open.insert(begun), (0, Rows::default())).1)
             }
             ("READ", ..) => {
-                let begun = database.begin(Access::ReadOnly).await;
+                let begun = database.begin(user(Access::ReadOnly)).await;
                 begun.map(|begun| (open.insert(begun), (0, Rows::default())).1)
             }
             ("COMMIT", Some(begun), _) => {
@@ -177,7 +178,10 @@ pub(crate) async fn conforms(database: &Database, blob: &str) {
         }
     }
     for sql in ["CREATE TABLE item (id BIGINT)", "DROP TABLE nowhere"] {
-        let error = database.execute(Access::ReadOnly, sql, Vec::new()).await.unwrap_err();
+        let error = database
+            .execute(User { name: "tests", access: Access::ReadOnly }, sql, Vec::new())
+            .await
+            .unwrap_err();
         assert!(matches!(error.kind, ErrorKind::Denied | ErrorKind::Statement), "{sql}: {error}");
     }
 }

@@ -131,6 +131,13 @@ sql = ["on", "one"]
 [handlers.i]
 wasm = "h.wat"
 sql = { one = { readonly = true }, two = 1 }
+[sql.seven]
+backend = 5
+[sql.eight]
+backend = "sqlite:///x.db"
+[handlers.j]
+wasm = "h.wat"
+sql = ["one", "one"]
 [routes]
 "/" = "h"
 "#;
@@ -142,13 +149,17 @@ sql = { one = { readonly = true }, two = 1 }
         "routes.toml:6: `backend` is no URL of a PostgreSQL database; write postgres://USER:PASSWORD@HOST:PORT/NAME",
         "routes.toml:7: [sql.three] needs `backend`",
         "routes.toml:8: `migrations`: the folder ",
-        "routes.toml:10: the secret `backend`: the environment variable WASMUX_NOT_SET is not set",
+        "routes.toml:10: `backend`: the environment variable WASMUX_NOT_SET is not set",
         "routes.toml:11: [sql.a/b]: the name must be 1 to 64 letters",
         "routes.toml:13: `timeout` must be longer than nothing",
         "routes.toml:16: `max_size` is for `backend = \"sqlite\"`",
         "routes.toml:19: `sql` names the database `on`, which is not defined: there is no [sql.on] (did you mean `one`?)",
         "routes.toml:22: unknown key `readonly` in `one` of [handlers.i] (did you mean `read_only`?)",
         "routes.toml:22: `two` in [handlers.i] must be a table such as { read_only = true }, but is a TOML integer",
+        "routes.toml:24: `backend` must be \"sqlite\", \"postgres://…\" or { env = \"NAME\" }",
+        "routes.toml:26: `backend` is no URL of a PostgreSQL database",
+        "; or \"sqlite\", whose file is in `state`",
+        "routes.toml:29: `sql` names the database `one` twice",
     ] {
         assert!(errors.contains(said), "{said}\n{errors}");
     }

@@ -18,7 +18,7 @@ fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     let count = number(r, "n", 5, EVENTS_MAX)?;
     let pause = Duration::from_millis(number(r, "ms", 200, PAUSE_MS_MAX)?);
     // A browser that lost the connection comes back with the last id it saw, and goes on behind it.
-    let first = r.header_value("last-event-id").parse::<u64>().map_or(1, |last| last.saturating_add(1));
+    let first = r.header("last-event-id").parse::<u64>().map_or(1, |last| last.saturating_add(1));
 
     w.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     w.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

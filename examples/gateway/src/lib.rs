@@ -2,7 +2,7 @@
 //! Then: curl -H 'Authorization: Bearer change-me' http://localhost:8080/gateway/healthz
 //!
 //! A middleware: whoever brings the key gets through to the server that `next` names in routes.toml, which is a proxy; others
-//! get 401. The key stays here, and the server learns who asks.
+//! get 401. The key stays here; that it was right is all that the server is told, as `x-authenticated`.
 
 use wasmux_sdk::{
     HeaderValue, NextRequest, Request, ResponseWriter, Result, StatusCode, config, error, header,
@@ -10,7 +10,7 @@ use wasmux_sdk::{
 
 #[wasmux_sdk::handler]
 fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
-    let sent = r.header_value("authorization").strip_prefix("Bearer ").unwrap_or_default().to_owned();
+    let sent = r.header("authorization").strip_prefix("Bearer ").unwrap_or_default().to_owned();
     let key = config::get("API_KEY").unwrap_or_default();
     if key.is_empty() || !is_same(sent.as_bytes(), key.as_bytes()) {
         w.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -38,7 +38,7 @@ mod tests {
 
     fn ask(request: TestRequest) -> Recorder {
         let behind = |w: &mut ResponseWriter, r: &mut Request| {
-            let (key, checked) = (r.header_value("authorization"), r.header_value("x-authenticated"));
+            let (key, checked) = (r.header("authorization"), r.header("x-authenticated"));
             Ok(write!(w, "{} {key:?} {checked:?}", r.path())?)
         };
         Recorder::serve(serve_http, request.config("API_KEY", "k3y").next(behind))

@@ -1,7 +1,7 @@
 //! Notes and their tags, as statements.
 
 use serde::{Deserialize, Serialize};
-use wasmux_sdk::sql::{Database, Result, Row, Tx};
+use wasmux_sdk::sql::{Database, Queries, Result, Row};
 
 /// A note with its id.
 #[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -25,7 +25,7 @@ pub(crate) struct Text {
 const LISTED_MAX: i64 = 100;
 
 /// The newest notes, or the newest of those with a tag.
-pub(crate) fn list(db: &Database, tag: &str) -> Result<Vec<Note>> {
+pub(crate) fn list(db: &impl Queries, tag: &str) -> Result<Vec<Note>> {
     let rows = match tag {
         "" => db.query("SELECT id, title, body FROM notes ORDER BY id DESC LIMIT $1", &[&LISTED_MAX])?,
         tag => db.query(
@@ -37,16 +37,16 @@ pub(crate) fn list(db: &Database, tag: &str) -> Result<Vec<Note>> {
 }
 
 /// The note with this id, if there is one.
-pub(crate) fn find(db: &Database, id: i64) -> Result<Option<Note>> {
+pub(crate) fn find(db: &impl Queries, id: i64) -> Result<Option<Note>> {
     let row = db.query_row("SELECT id, title, body FROM notes WHERE id = $1", &[&id])?;
     row.map(|row| note(db, &row)).transpose()
 }
 
-fn note(db: &Database, row: &Row) -> Result<Note> {
-    let id = row.get("id")?;
+fn note(db: &impl Queries, row: &Row) -> Result<Note> {
+    let (id, title, body) = row.read()?;
     let tags = db.query("SELECT tag FROM tags WHERE note = $1 ORDER BY tag", &[&id])?;
     let tags = tags.map(|row| row.get("tag")).collect::<Result<_>>()?;
-    Ok(Note { id, text: Text { title: row.get("title")?, body: row.get("body")?, tags } })
+    Ok(Note { id, text: Text { title, body, tags } })
 }
 
 /// Keeps a new note; answers its id.
@@ -77,13 +77,13 @@ pub(crate) fn update(db: &mut Database, id: i64, text: &Text) -> Result<bool> {
 }
 
 /// Deletes the note with this id, and its tags along with it; answers whether there was one.
-pub(crate) fn delete(db: &Database, id: i64) -> Result<bool> {
+pub(crate) fn delete(db: &impl Queries, id: i64) -> Result<bool> {
     Ok(db.execute("DELETE FROM notes WHERE id = $1", &[&id])?.rows > 0)
 }
 
-fn insert_tags(tx: &Tx<'_>, id: i64, tags: &[String]) -> Result<()> {
+fn insert_tags(db: &impl Queries, id: i64, tags: &[String]) -> Result<()> {
     for tag in tags {
-        tx.execute("INSERT INTO tags (note, tag) VALUES ($1, $2) ON CONFLICT DO NOTHING", &[&id, tag])?;
+        db.execute("INSERT INTO tags (note, tag) VALUES ($1, $2) ON CONFLICT DO NOTHING", &[&id, tag])?;
     }
     Ok(())
 }

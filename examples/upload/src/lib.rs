@@ -22,7 +22,7 @@ struct Upload {
 #[wasmux_sdk::handler]
 fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     let mut uploads = Vec::new();
-    if r.header_value("content-type").starts_with("multipart/") {
+    if r.header("content-type").starts_with("multipart/") {
         let mut parts = r.multipart()?;
         while let Some(mut part) = parts.next_part()? {
             let name = part.file_name().unwrap_or(part.name()).to_owned();

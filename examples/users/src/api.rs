@@ -66,7 +66,7 @@ fn find(w: &mut ResponseWriter, r: &Request) -> Result<Option<User>> {
 
 /// The profile in the body, checked; `None` when the refusal was written.
 fn read_profile(w: &mut ResponseWriter, r: &mut Request) -> Result<Option<Profile>> {
-    if !r.header_value("content-type").starts_with("application/json") {
+    if !r.header("content-type").starts_with("application/json") {
         refuse(w, StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json", &[])?;
         return Ok(None);
     }

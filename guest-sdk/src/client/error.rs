@@ -11,6 +11,8 @@ use crate::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
     kind: CallErrorKind,
+    /// Method and URL; empty where it is about none, or several calls.
+    call: String,
     text: String,
 }
 
@@ -22,7 +24,8 @@ pub enum CallErrorKind {
     Denied,
     /// It took too long.
     Timeout,
-    /// The handler calls too much: `outbound_concurrency`, `outbound_rate`, or 64 calls for one request.
+    /// The handler calls too much (`outbound_concurrency`, `outbound_rate`, or 64 calls for one request), or a header or body is
+    /// larger than `[outbound]` allows.
     Limit,
     /// The request cannot be sent as it is.
     Invalid,
@@ -34,10 +37,10 @@ pub enum CallErrorKind {
 
 impl CallError {
     pub(crate) fn new(kind: CallErrorKind, text: String) -> Self {
-        Self { kind, text }
+        Self { kind, call: String::new(), text }
     }
 
-    pub(crate) fn of(errno: Errno, what: &str) -> Self {
+    pub(crate) fn of(errno: Errno) -> Self {
         let (kind, text) = match errno {
             Errno::Denied => (CallErrorKind::Denied, "the call was refused"),
             Errno::Timeout => (CallErrorKind::Timeout, "the call took too long"),
@@ -47,8 +50,12 @@ impl CallError {
             Errno::Broken => (CallErrorKind::Broken, "the response broke off"),
             _ => (CallErrorKind::Failed, "the call failed"),
         };
-        let text = if what.is_empty() { text.to_owned() } else { format!("{text}: {what}") };
-        Self { kind, text }
+        Self::new(kind, text.to_owned())
+    }
+
+    /// The same, of the call that [`name_of`] has given a name.
+    pub(crate) fn about(self, call: &str) -> Self {
+        Self { call: call.to_owned(), ..self }
     }
 
     /// The same, with what the host says about it.
@@ -83,6 +90,37 @@ impl std::error::Error for CallError {}
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.call.is_empty() {
+            write!(f, "{}: ", self.call)?;
+        }
         f.write_str(&self.text)
+    }
+}
+
+/// What a call is called in its errors, as in Go's `url.Error`: method and URL, less what may be secret: user, query and fragment.
+pub(super) fn name_of(method: &str, url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else { return format!("{method} {url}") };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{method} {scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_secrets() {
+        for (url, expected) in [
+            ("http://a.test/x/y?key=secret#part", "GET http://a.test/x/y"),
+            ("https://ann:secret@a.test:8443", "GET https://a.test:8443"),
+            ("http://secret@a@b/p@q", "GET http://b/p@q"),
+            ("a.test?secret", "GET a.test"),
+        ] {
+            assert_eq!(name_of("GET", url), expected);
+        }
+        let error = CallError::of(Errno::Timeout).about("GET http://a.test/");
+        assert_eq!(error.to_string(), "GET http://a.test/: the call took too long");
     }
 }

@@ -10,6 +10,8 @@ use crate::fields;
 /// A response to a call; `http.Response`. Its body is read with [`std::io::Read`], or as a whole; dropping it ends the call.
 pub struct Response {
     call: host::Call,
+    /// Method and URL, for errors.
+    name: String,
     status: StatusCode,
     headers: HeaderMap,
 }
@@ -21,12 +23,12 @@ impl fmt::Debug for Response {
 }
 
 impl Response {
-    pub(super) fn new(mut call: host::Call) -> Result<Self, CallError> {
-        let head = call.head().map_err(|errno| CallError::of(errno, "").with(call.error()))?;
+    pub(super) fn new(mut call: host::Call, name: String) -> Result<Self, CallError> {
+        let head = call.head().map_err(|errno| CallError::of(errno).with(call.error()).about(&name))?;
         let (status, block) = head.split_at_checked(4).unwrap_or_default();
         let status = <[u8; 4]>::try_from(status).map_or(0, u32::from_le_bytes);
         let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-        Ok(Self { call, status: status.unwrap_or_default(), headers: fields::parse(block) })
+        Ok(Self { call, name, status: status.unwrap_or_default(), headers: fields::parse(block) })
     }
 
     /// The status.
@@ -44,11 +46,12 @@ impl Response {
     /// The first value of a header; `""` when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        fields::first(&self.headers, name)
     }
 
     pub(super) fn read_piece(&mut self, into: &mut [u8]) -> Result<usize, CallError> {
-        self.call.read(into).map_err(|errno| CallError::of(errno, "").with(self.call.error()))
+        let read = self.call.read(into);
+        read.map_err(|errno| CallError::of(errno).with(self.call.error()).about(&self.name))
     }
 
     /// All of the body; `io.ReadAll`. What of it fits into the handler's `memory` is the limit: read it piece by piece where it may be
@@ -61,7 +64,7 @@ impl Response {
         let read = self.read_to_end(&mut body);
         let broken = |error: std::io::Error| match error.downcast::<CallError>() {
             Ok(error) => error,
-            Err(error) => CallError::new(CallErrorKind::Broken, error.to_string()),
+            Err(error) => CallError::new(CallErrorKind::Broken, error.to_string()).about(&self.name),
         };
         read.map_err(broken)?;
         Ok(body)
@@ -80,13 +83,15 @@ impl Response {
     /// # Errors
     /// When it breaks off, or is not a `T`: then the response is [`CallErrorKind::Broken`].
     #[cfg(feature = "json")]
-    pub fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, CallError> {
-        let body = self.bytes()?;
+    pub fn json<T: serde::de::DeserializeOwned>(mut self) -> Result<T, CallError> {
+        let name = std::mem::take(&mut self.name);
+        let body = self.bytes().map_err(|error| error.about(&name))?;
         serde_json::from_slice(&body).map_err(|error| {
             CallError::new(
                 CallErrorKind::Broken,
                 format!("the response is not the JSON that was expected: {error}"),
             )
+            .about(&name)
         })
     }
 

@@ -39,27 +39,27 @@ pub(super) fn evaluate(w: &ResponseWriter, r: &Request, modified: Option<SystemT
 // Each of these answers whether its condition holds; `None` when the client did not ask, or not so that it can be read.
 
 fn if_match(r: &Request, tag: &str) -> Option<bool> {
-    let list = r.header_value("if-match");
+    let list = r.header("if-match");
     (!list.is_empty()).then(|| names(list, |given| given == tag && given.starts_with('"')))
 }
 
 fn if_none_match(r: &Request, tag: &str) -> Option<bool> {
-    let list = r.header_value("if-none-match");
+    let list = r.header("if-none-match");
     (!list.is_empty()).then(|| !names(list, |given| without_weakness(given) == without_weakness(tag)))
 }
 
 fn if_unmodified_since(r: &Request, modified: Option<SystemTime>) -> Option<bool> {
-    let date = parse_http_date(r.header_value("if-unmodified-since"))?;
+    let date = parse_http_date(r.header("if-unmodified-since"))?;
     Some(unix_seconds(modified?) <= unix_seconds(date))
 }
 
 fn if_modified_since(r: &Request, modified: Option<SystemTime>) -> Option<bool> {
-    let date = parse_http_date(r.header_value("if-modified-since"))?;
+    let date = parse_http_date(r.header("if-modified-since"))?;
     Some(unix_seconds(modified?) > unix_seconds(date))
 }
 
 fn if_range(r: &Request, tag: &str, modified: Option<SystemTime>) -> Option<bool> {
-    let text = r.header_value("if-range");
+    let text = r.header("if-range");
     if text.is_empty() {
         return None;
     }

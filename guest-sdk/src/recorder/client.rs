@@ -1,12 +1,19 @@
-//! Calls under test: a function of the test answers instead of the network.
+//! Calls under test: a function of the test answers instead of the network, and is asked again where redirects lead.
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use wasmux_abi::{CALL_STREAMED, Errno};
 
 use super::world::WORLD;
-use crate::{client::Options, fields};
+use crate::{
+    client::{
+        Options,
+        redirect::{Next, Trail},
+        url::Url,
+    },
+    fields,
+};
 
 /// Who answers calls.
 #[derive(Clone)]
@@ -34,13 +41,13 @@ impl Called {
         &self.method
     }
 
-    /// The whole URL.
+    /// The whole URL; behind a redirect, the one that it leads to.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The header fields that the handler has set.
+    /// The header fields that the handler has set, and those that the user in a URL and redirects make.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -49,13 +56,20 @@ impl Called {
     /// The first value of a header; `""` when there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        fields::first(&self.headers, name)
     }
 
     /// The body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    fn authorize(&mut self, url: &Url) {
+        let credentials = url.credentials().and_then(|credentials| HeaderValue::try_from(credentials).ok());
+        if let Some(credentials) = credentials {
+            self.headers.entry(header::AUTHORIZATION).or_insert(credentials);
+        }
     }
 }
 
@@ -68,7 +82,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A response with this status and no body.
+    /// A response with this status and no body. One that redirects is followed, as the host does it.
     ///
     /// # Panics
     /// When it is no status.
@@ -98,19 +112,35 @@ impl Reply {
     /// No response: the call took too long.
     #[must_use]
     pub fn timeout() -> Self {
-        Self { head: Err(Errno::Timeout), body: Vec::new(), breaks_off: false }
+        Self::none(Errno::Timeout)
     }
 
     /// No response: the server cannot be reached.
     #[must_use]
     pub fn failure() -> Self {
-        Self { head: Err(Errno::Failed), body: Vec::new(), breaks_off: false }
+        Self::none(Errno::Failed)
     }
 
     /// No response: the call was not granted.
     #[must_use]
     pub fn denied() -> Self {
-        Self { head: Err(Errno::Denied), body: Vec::new(), breaks_off: false }
+        Self::none(Errno::Denied)
+    }
+
+    /// No response: the handler calls too much, `outbound_concurrency` or `outbound_rate`.
+    #[must_use]
+    pub fn limit() -> Self {
+        Self::none(Errno::Limit)
+    }
+
+    /// No response: the request cannot be sent as it is.
+    #[must_use]
+    pub fn invalid() -> Self {
+        Self::none(Errno::Invalid)
+    }
+
+    fn none(errno: Errno) -> Self {
+        Self { head: Err(errno), body: Vec::new(), breaks_off: false }
     }
 
     /// Adds a header field.
@@ -144,7 +174,12 @@ impl Reply {
 /// A call, answered when its request is complete.
 pub(crate) struct Call {
     called: Called,
+    options: Options,
+    /// What redirects need; nothing where they are not followed.
+    trail: Option<Trail>,
     reply: Option<Reply>,
+    /// Why it has failed, where its kind does not say it.
+    failure: String,
     read: usize,
 }
 
@@ -156,16 +191,19 @@ impl Call {
         body: &[u8],
         options: &Options,
     ) -> Result<Self, Errno> {
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(Errno::Invalid);
-        }
-        let called = Called {
+        let target = Url::parse(url).ok_or(Errno::Invalid)?;
+        let mut called = Called {
             method: method.to_owned(),
             url: url.to_owned(),
             headers: fields::parse(block),
             body: body.to_vec(),
         };
-        let mut call = Self { called, reply: None, read: 0 };
+        // Credentials of a URL are for that one alone.
+        let follows = options.redirects > 0;
+        let trail = if follows { Trail::new(method, url, called.headers.clone()) } else { None };
+        called.authorize(&target);
+        let mut call =
+            Self { called, options: *options, trail, reply: None, failure: String::new(), read: 0 };
         if options.flags & CALL_STREAMED == 0 {
             call.answer();
         }
@@ -173,8 +211,40 @@ impl Call {
     }
 
     fn answer(&mut self) {
-        let upstream = WORLD.with_borrow(|world| world.upstream.clone());
-        self.reply = Some(upstream.map_or_else(Reply::denied, |upstream| (upstream.0)(&self.called)));
+        let reply = self.follow().unwrap_or_else(|failure| {
+            self.failure = failure;
+            Reply::failure()
+        });
+        self.reply = Some(reply);
+    }
+
+    /// The answer, of whoever the redirects lead to.
+    fn follow(&mut self) -> Result<Reply, String> {
+        let ask = |called: &Called| {
+            let upstream = WORLD.with_borrow(|world| world.upstream.clone());
+            upstream.map_or_else(Reply::denied, |upstream| (upstream.0)(called))
+        };
+        let mut reply = ask(&self.called);
+        let Some(mut trail) = self.trail.take() else { return Ok(reply) };
+        let mut left = self.options.redirects;
+        while let Ok((status, headers)) = &reply.head {
+            let location = headers.get("location").map(HeaderValue::as_bytes);
+            let can_replay = self.options.flags & CALL_STREAMED == 0;
+            let Next::Follow { has_body } = trail.next(status.as_u16(), location, can_replay)? else { break };
+            if left == 0 {
+                return Err(format!("stopped after {} redirects", self.options.redirects));
+            }
+            left -= 1;
+            trail.method().clone_into(&mut self.called.method);
+            self.called.url = trail.url().to_string();
+            self.called.headers = trail.fields().clone();
+            self.called.authorize(trail.url());
+            if !has_body {
+                self.called.body.clear();
+            }
+            reply = ask(&self.called);
+        }
+        Ok(reply)
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Errno> {
@@ -215,7 +285,7 @@ impl Call {
     }
 
     pub(crate) fn error(&mut self) -> String {
-        String::new()
+        self.failure.clone()
     }
 }
 

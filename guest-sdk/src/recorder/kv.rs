@@ -56,10 +56,9 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn delete(&self, key: &str) -> Result<()> {
+    pub(crate) fn delete(&self, key: &str) -> Result<bool> {
         check(key, &[])?;
-        self.entries().remove(key);
-        Ok(())
+        Ok(self.entries().remove(key).is_some())
     }
 
     pub(crate) fn increment(&self, key: &str, delta: i64) -> Result<i64> {

@@ -54,6 +54,23 @@ impl Row {
         T::from_value(value).map_err(|error| Error::new(error.kind(), format!("{column}: {error}")))
     }
 
+    /// All of its columns, in order; Go's `Rows.Scan`.
+    ///
+    /// ```
+    /// # use wasmux_sdk::sql;
+    /// # fn f(db: &sql::Database) -> sql::Result<()> {
+    /// for row in db.query("SELECT id, title FROM notes", &[])? {
+    ///     let (id, title): (i64, String) = row.read()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Column`] when it has more columns than `T`, or fewer, or a value that does not fit.
+    pub fn read<T: FromRow>(&self) -> Result<T> {
+        T::from_row(self)
+    }
+
     /// The names of the columns, in order.
     #[must_use]
     pub fn columns(&self) -> &[String] {
@@ -70,6 +87,51 @@ impl Row {
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.columns.iter().zip(&self.values)).finish()
+    }
+}
+
+/// What a whole row can be read as: tuples of up to twelve.
+pub trait FromRow: Sized {
+    /// The row as this type.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Column`] when it does not fit.
+    fn from_row(row: &Row) -> Result<Self>;
+}
+
+macro_rules! tuples {
+    ($($count:literal: $($ty:ident $column:literal)*;)*) => {$(
+        impl<$($ty: FromValue),*> FromRow for ($($ty,)*) {
+            fn from_row(row: &Row) -> Result<Self> {
+                expect_columns(row, $count)?;
+                Ok(($(row.get::<$ty>($column)?,)*))
+            }
+        }
+    )*};
+}
+
+tuples! {
+    1: A 0;
+    2: A 0 B 1;
+    3: A 0 B 1 C 2;
+    4: A 0 B 1 C 2 D 3;
+    5: A 0 B 1 C 2 D 3 E 4;
+    6: A 0 B 1 C 2 D 3 E 4 F 5;
+    7: A 0 B 1 C 2 D 3 E 4 F 5 G 6;
+    8: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7;
+    9: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8;
+    10: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9;
+    11: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10;
+    12: A 0 B 1 C 2 D 3 E 4 F 5 G 6 H 7 I 8 J 9 K 10 L 11;
+}
+
+fn expect_columns(row: &Row, wanted: usize) -> Result<()> {
+    match row.values.len() {
+        found if found == wanted => Ok(()),
+        found => {
+            let message = format!("the row has {found} columns, but {wanted} are wanted");
+            Err(Error::new(ErrorKind::Column, message))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What goes into statements and comes out of rows.
 
+use wasmux_abi::SqlValue;
+
 use super::{Error, ErrorKind, Result};
 
 /// A value as the host has it.
@@ -15,6 +17,35 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
+}
+
+impl Value {
+    /// It as the ABI has it.
+    #[cfg_attr(
+        any(not(target_family = "wasm"), target_env = "p2"),
+        expect(dead_code, reason = "for modules")
+    )]
+    pub(crate) fn as_abi(&self) -> SqlValue<'_> {
+        match self {
+            Self::Null => SqlValue::Null,
+            Self::Integer(number) => SqlValue::Integer(*number),
+            Self::Real(number) => SqlValue::Real(*number),
+            Self::Text(text) => SqlValue::Text(text),
+            Self::Blob(bytes) => SqlValue::Blob(bytes),
+        }
+    }
+}
+
+impl From<SqlValue<'_>> for Value {
+    fn from(value: SqlValue<'_>) -> Self {
+        match value {
+            SqlValue::Null => Self::Null,
+            SqlValue::Integer(number) => Self::Integer(number),
+            SqlValue::Real(number) => Self::Real(number),
+            SqlValue::Text(text) => Self::Text(text.to_owned()),
+            SqlValue::Blob(bytes) => Self::Blob(bytes.to_vec()),
+        }
+    }
 }
 
 /// What can be a parameter of a statement.
@@ -154,6 +185,15 @@ impl FromValue for f64 {
     }
 }
 
+/// The nearest `f32`; a number that is beyond all of them is an error.
+impl FromValue for f32 {
+    fn from_value(value: &Value) -> Result<Self> {
+        let number = f64::from_value(value)?;
+        let nearest = number as Self;
+        if nearest.is_finite() || !number.is_finite() { Ok(nearest) } else { Err(wrong("f32", value)) }
+    }
+}
+
 impl FromValue for String {
     fn from_value(value: &Value) -> Result<Self> {
         match value {
@@ -200,11 +240,14 @@ mod tests {
         both(u32::MAX);
         both(true);
         both(0.5);
+        both(0.1_f32);
         both("x".to_owned());
         both(vec![0_u8, 255]);
         both(None::<i64>);
         both(Some(3_u8));
         assert_eq!(f64::from_value(&Value::Integer(2)), Ok(2.0));
+        assert!(f32::from_value(&Value::Real(1e39)).is_err());
+        assert_eq!(f32::from_value(&Value::Real(f64::INFINITY)), Ok(f32::INFINITY));
         assert_eq!(
             u8::from_value(&256.into()).unwrap_err().to_string(),
             "it is the integer 256, but u8 is wanted"

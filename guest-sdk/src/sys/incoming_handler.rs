@@ -29,7 +29,9 @@ use crate::{
 
 pub(crate) mod client;
 pub(crate) mod config;
+mod error_code;
 mod fields;
+mod incoming;
 pub(crate) mod kv;
 mod request;
 mod response;

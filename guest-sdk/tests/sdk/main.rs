@@ -2,6 +2,7 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod body; // reading, limits, trailers
+mod calls; // the client, and what tests answer
 mod content; // serve_content
 mod cookies; // reading and writing them
 mod cross_origin; // CrossOriginProtection
@@ -13,6 +14,7 @@ mod mux; // ServeMux
 mod request; // the head
 mod response; // the 2048-byte rule, headers, trailers
 mod sniff; // content types
+mod sql; // reading rows
 mod timeouts; // timeout_handler
 
 use wasmux_sdk::{Recorder, Request, ResponseWriter, Result};

@@ -40,10 +40,7 @@ fn where_it_comes_from_and_goes_to() {
 fn headers_keep_order_repetitions_and_bytes() {
     let request = Request::get("/").header("Accept", "a").header("x-raw", b"\xff").header("accept", "b");
     look(request, |r| {
-        assert_eq!(
-            (r.header_value("ACCEPT"), r.header_value("x-raw"), r.header_value("none")),
-            ("a", "", "")
-        );
+        assert_eq!((r.header("ACCEPT"), r.header("x-raw"), r.header("none")), ("a", "", ""));
         let accepted: Vec<_> = r.headers().get_all("accept").iter().collect();
         assert_eq!(accepted, ["a", "b"]);
         assert_eq!(r.headers()["x-raw"].as_bytes(), b"\xff");
@@ -53,7 +50,7 @@ fn headers_keep_order_repetitions_and_bytes() {
 #[test]
 fn a_long_head_is_no_different() {
     look(Request::get("/").header("x-long", "v".repeat(10_000)), |r| {
-        assert_eq!(r.header_value("x-long").len(), 10_000);
+        assert_eq!(r.header("x-long").len(), 10_000);
         assert_eq!(r.path(), "/");
     });
 }

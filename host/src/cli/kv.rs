@@ -1,41 +1,49 @@
 //! `wasmux kv`: what is in the key-value stores of a deployment, whole and without a handler's prefix.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{KvArgs, KvCommand, OK, fail, print, read_config};
-use crate::config::{Config, did_you_mean};
+use super::{KvArgs, KvCommand, OK, fail, fail_with, print, write};
+use crate::config::{StoreAlone, did_you_mean};
 use crate::deployment;
 use crate::kv::{Grant, LIST_KEYS_MAX};
 use crate::resources::Resources;
 
 pub(super) fn run(args: &KvArgs) -> ExitCode {
-    let config = match read_config(&args.config) {
-        Ok(config) => config,
-        Err(code) => return code,
+    let (KvCommand::List { store: name, .. }
+    | KvCommand::Get { store: name, .. }
+    | KvCommand::Set { store: name, .. }
+    | KvCommand::Delete { store: name, .. }) = &args.command;
+    let found = match StoreAlone::read(&args.config, name) {
+        Ok(found) => found,
+        Err(problems) => return fail_with(&problems),
+    };
+    let store = match open(&found, name, &args.config) {
+        Ok(store) => store,
+        Err(message) => return fail(message),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let done = match runtime {
-        Ok(runtime) => runtime.block_on(answer(&args.command, &config, args.json)),
+        Ok(runtime) => runtime.block_on(answer(&args.command, (name, &store), args.json)),
         Err(error) => Err(error.to_string()),
     };
     done.unwrap_or_else(fail)
 }
 
-async fn answer(command: &KvCommand, config: &Config, as_json: bool) -> Result<ExitCode, String> {
-    let (KvCommand::List { store: name, .. }
-    | KvCommand::Get { store: name, .. }
-    | KvCommand::Set { store: name, .. }
-    | KvCommand::Delete { store: name, .. }) = command;
-    let store = open(config, name)?;
+async fn answer(
+    command: &KvCommand,
+    (name, store): (&str, &Grant),
+    as_json: bool,
+) -> Result<ExitCode, String> {
     let failed = |error: crate::kv::Error| format!("{name}: {error}");
     match command {
-        KvCommand::List { prefix, .. } => list(&store, prefix, as_json).await.map_err(failed)?,
+        KvCommand::List { prefix, .. } => list(store, prefix, as_json).await.map_err(failed)?,
         KvCommand::Get { key, .. } => {
             let value = store.get(key).await.map_err(failed)?.ok_or_else(|| no_such_key(name, key))?;
-            show(key, &value, as_json).map_err(|error| error.to_string())?;
+            show(key, &value, as_json);
         }
         KvCommand::Set { key, value, time, .. } => {
             let value = contents(value)?;
@@ -50,12 +58,12 @@ async fn answer(command: &KvCommand, config: &Config, as_json: bool) -> Result<E
     Ok(OK)
 }
 
-fn open(config: &Config, name: &str) -> Result<Grant, String> {
-    let Some(index) = config.stores.iter().position(|store| store.name == name) else {
-        let hint = did_you_mean(name, config.stores.iter().map(|store| store.name.as_str()));
-        return Err(format!("{}: there is no [kv.{name}]{hint}", config.file.display()));
+fn open(found: &StoreAlone, name: &str, file: &Path) -> Result<Grant, String> {
+    let Some(config) = &found.store else {
+        let hint = did_you_mean(name, found.names.iter().map(String::as_str));
+        return Err(format!("{}: there is no [kv.{name}]{hint}", file.display()));
     };
-    let store = deployment::stores(config, &Resources::default()).into_iter().nth(index).flatten();
+    let store = deployment::store(config, &Resources::default());
     let store = store.ok_or_else(|| format!("the store `{name}` cannot be opened"))?;
     Ok(Grant::new(store, "", false))
 }
@@ -67,7 +75,7 @@ async fn list(store: &Grant, prefix: &str, as_json: bool) -> Result<(), crate::k
         if as_json {
             keys.extend(page.keys);
         } else {
-            page.keys.iter().for_each(print);
+            page.keys.iter().for_each(|key| print(printable(key)));
         }
         cursor = page.cursor;
         if cursor.is_none() {
@@ -81,24 +89,36 @@ async fn list(store: &Grant, prefix: &str, as_json: bool) -> Result<(), crate::k
 }
 
 /// A value as it is; or in JSON, where it is text, or else a list of bytes.
-fn show(key: &str, value: &[u8], as_json: bool) -> std::io::Result<()> {
+fn show(key: &str, value: &[u8], as_json: bool) {
     if !as_json {
-        return std::io::stdout().lock().write_all(value);
+        return write(value);
     }
     match str::from_utf8(value) {
         Ok(text) => print(json!({ "key": key, "value": text })),
         Err(_) => print(json!({ "key": key, "value": value })),
     }
-    Ok(())
+}
+
+/// A key on one line, whatever is in it: keys are the handlers', and the terminal is the operator's.
+fn printable(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    for c in key.chars() {
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
 }
 
 fn no_such_key(store: &str, key: &str) -> String {
     format!("{store}: there is no key `{key}`")
 }
 
-/// A value from the command line, a file, or standard input.
+/// A value from the command line, a file, or standard input. Two `@` in front are one, and no file.
 fn contents(text: &str) -> Result<Vec<u8>, String> {
-    let Some(file) = text.strip_prefix('@') else { return Ok(text.as_bytes().to_vec()) };
+    let file = match text.strip_prefix('@') {
+        None => return Ok(text.as_bytes().to_vec()),
+        Some(literal) if literal.starts_with('@') => return Ok(literal.as_bytes().to_vec()),
+        Some(file) => file,
+    };
     if file != "-" {
         return std::fs::read(file).map_err(|error| format!("{file}: {error}"));
     }

@@ -1,4 +1,4 @@
-//! What `[handlers.NAME]` grants beyond the handler's own requests: `config`, `secrets` and `files`.
+//! What `[handlers.NAME]` grants beyond the handler's own requests: `outbound`, `config`, `secrets` and `files`.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,9 +7,11 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::outbound::transport;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
 use crate::guest::{Allow, Folder, Grants, Settings};
+use crate::outbound::TransportSettings;
 
 /// Largest secret, in bytes: keys and certificates are far smaller.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -18,19 +20,37 @@ pub(super) fn read(table: &Table<'_>, base: &Path, problems: &Problems) -> Grant
     Grants { settings: settings(table, base), folders: folders(table, base, problems), ..Grants::default() }
 }
 
-/// Whom a handler may call, as its author wrote it.
+/// Whom a handler may call, as its author wrote it, and how.
 #[derive(Clone, Debug)]
 pub struct OutboundConfig {
     /// The entries.
     pub allow: Allow,
+    /// `[outbound]`, with the handler's own keys in place of those.
+    pub transport: TransportSettings,
     /// The handlers among them, and where they stand.
     handlers: Vec<(String, Range<usize>)>,
 }
 
-/// `outbound`; what it grants needs the client of the process, and the other handlers.
-pub(super) fn outbound(table: &Table<'_>) -> Option<OutboundConfig> {
-    let mut config = OutboundConfig { allow: Allow::default(), handlers: Vec::new() };
-    for entry in table.strings("outbound")? {
+/// `outbound`: a list, or a table with `to` and keys of `[outbound]`. What it grants needs the client of the process, and the
+/// other handlers.
+pub(super) fn outbound(table: &Table<'_>, defaults: &TransportSettings) -> Option<OutboundConfig> {
+    let value = table.value("outbound")?;
+    let Some(entries) = value.get_ref().as_table() else {
+        return Some(allowed(table.strings("outbound")?, table, defaults.clone()));
+    };
+    let inner = table.inner("outbound", entries);
+    let listed = inner.strings("to");
+    if !inner.has("to") {
+        inner.bad_value(&value.span(), "`outbound` needs `to`: { to = [\"https://api.example.com\"] }");
+    }
+    let config = allowed(listed.unwrap_or_default(), &inner, transport(&inner, defaults));
+    inner.finish();
+    Some(config)
+}
+
+fn allowed(listed: Vec<At<&str>>, table: &Table<'_>, transport: TransportSettings) -> OutboundConfig {
+    let mut config = OutboundConfig { allow: Allow::default(), transport, handlers: Vec::new() };
+    for entry in listed {
         let known = config.allow.handlers().len();
         if let Err(message) = config.allow.add(entry.value) {
             table.bad_value(&entry.span, format!("`outbound` has \"{}\": {message}", entry.value));
@@ -38,18 +58,25 @@ pub(super) fn outbound(table: &Table<'_>) -> Option<OutboundConfig> {
         let named = config.allow.handlers().iter().skip(known).map(|name| (name.clone(), entry.span.clone()));
         config.handlers.extend(named);
     }
-    Some(config)
+    config
 }
 
 impl OutboundConfig {
     /// Reports entries that name no handler of the deployment.
     pub(super) fn check_handlers(&self, names: &[String], problems: &Problems) {
         for (name, span) in &self.handlers {
-            if !names.contains(name) {
-                let hint = did_you_mean(name, names.iter().map(String::as_str));
-                let message = format!("`outbound` names the handler `{name}`, which is not defined{hint}");
-                problems.add(ProblemKind::UnknownHandler, span, message);
-            }
+            let mut same = names.iter().filter(|known| known.eq_ignore_ascii_case(name));
+            let message = match (same.next(), same.next()) {
+                (Some(_), None) => continue,
+                (Some(one), Some(other)) => format!(
+                    "`outbound` names the handler `{name}`, which is `{one}` or `{other}`: hosts know no capitals"
+                ),
+                (None, _) => {
+                    let hint = did_you_mean(name, names.iter().map(String::as_str));
+                    format!("`outbound` names the handler `{name}`, which is not defined{hint}")
+                }
+            };
+            problems.add(ProblemKind::UnknownHandler, span, message);
         }
     }
 }
@@ -74,7 +101,9 @@ fn settings(table: &Table<'_>, base: &Path) -> Option<Arc<Settings>> {
             let message = format!("`{}` is in `config` and in `secrets`; leave one of them out", name.value);
             table.bad_value(&name.span, message);
         }
-        if let Some(secret) = secret(table, base, &name, value) {
+        let what = format!("the secret `{}`", name.value);
+        let wanted = "must be named, not written here: { env = \"NAME\" } or { file = \"path\" }";
+        if let Some(secret) = named(table, base, &what, wanted, &name, value) {
             settings.insert_secret(name.value.to_owned(), secret);
         }
     }
@@ -92,27 +121,33 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-/// A secret is never in the file itself: it is named there.
-pub(super) fn secret(
+/// The URL of a backend that is named, not written; `wanted` is what the key takes.
+pub(super) fn backend_url(
     table: &Table<'_>,
     base: &Path,
+    wanted: &str,
+    value: &Spanned<DeValue<'_>>,
+) -> Option<String> {
+    named(table, base, "`backend`", wanted, &At { value: "backend", span: value.span() }, value)
+}
+
+/// A secret is never in the file itself: it is named there. Problems call it `what`, and say what is `wanted` where it is neither.
+fn named(
+    table: &Table<'_>,
+    base: &Path,
+    what: &str,
+    wanted: &str,
     name: &At<&str>,
     value: &Spanned<DeValue<'_>>,
 ) -> Option<String> {
     let Some(entries) = value.get_ref().as_table() else {
-        table.bad_value(
-            &value.span(),
-            format!(
-                "the secret `{}` must be named, not written here: {{ env = \"NAME\" }} or {{ file = \"path\" }}",
-                name.value
-            ),
-        );
+        table.bad_value(&value.span(), format!("{what} {wanted}"));
         return None;
     };
     let inner = table.inner(name.value, entries);
     let (env, file) = (inner.string("env"), inner.string("file"));
     let refuse = |span: &Range<usize>, message: String| {
-        table.bad_value(span, format!("the secret `{}`: {message}", name.value));
+        table.bad_value(span, format!("{what}: {message}"));
         None
     };
     let secret = match (env, file) {

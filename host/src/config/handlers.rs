@@ -96,7 +96,7 @@ pub(super) fn read_handler(
         snapshot: snapshot(&table),
         next: None,
     };
-    let outbound = grants::outbound(&table);
+    let outbound = grants::outbound(&table, declared.outbound);
     let stores = kv::granted(&table, declared.stores, problems);
     let databases = sql::grants(&table, declared.databases, problems);
     let (has_next, next) = (table.has("next"), table.string("next"));
@@ -125,6 +125,27 @@ pub(super) fn read_handler(
     })
 }
 
+/// Keys of handlers that are for guests alone.
+const OF_GUESTS: [&str; 17] = [
+    "wasm",
+    "env",
+    "config",
+    "secrets",
+    "outbound",
+    "files",
+    "folders",
+    "kv",
+    "sql",
+    "isolation",
+    "max_requests",
+    "max_idle",
+    "max_concurrent",
+    "snapshot",
+    "next",
+    "on_disconnect",
+    "limits",
+];
+
 /// A handler that is a proxy: what is for guests is not for it.
 fn read_proxy(
     name: &At<&str>,
@@ -132,7 +153,13 @@ fn read_proxy(
     outbound: &TransportSettings,
     problems: &Problems,
 ) -> Option<HandlerConfig> {
-    let proxy = proxy::read(&table, outbound);
+    for key in OF_GUESTS.into_iter().filter(|key| table.has(key)) {
+        let span = table.value(key).map_or(name.span.clone(), |value| value.span());
+        let message =
+            format!("[handlers.{}] is a proxy; `{key}` is for guests: leave out one of them", name.value);
+        problems.add(ProblemKind::BadValue, &span, message);
+    }
+    let proxy = proxy::read(&table, outbound, None);
     table.finish();
     let mut config = HandlerConfig::alone(Path::new(""), name.value.to_owned());
     config.line = problems.line_of(name.span.start);

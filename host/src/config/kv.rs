@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 use super::grants;
-use super::problem::{ProblemKind, Problems, did_you_mean};
+use super::problem::{Problem, ProblemKind, Problems, did_you_mean};
+use super::process::STATE_FOLDER;
 use super::table::{At, Table};
 use crate::kv::{KEY_BYTES_MAX, Limits, Redis};
 
@@ -37,6 +38,47 @@ pub enum KvBackend {
     Embedded(PathBuf),
     /// In the Redis at this URL, which may contain a password.
     Redis(String),
+}
+
+/// One store of a file, of which nothing else has to be right.
+#[derive(Debug)]
+pub struct StoreAlone {
+    /// The names of all that the file has.
+    pub names: Vec<String>,
+    /// The one, if it is among them.
+    pub store: Option<KvConfig>,
+}
+
+impl StoreAlone {
+    /// Reads `state` of `[server]` and `[kv.NAME]`, and of secrets only those that are named there.
+    ///
+    /// # Errors
+    /// What is wrong with these, or with the file as a whole.
+    pub fn read(file: &Path, name: &str) -> Result<Self, Vec<Problem>> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let problems = Problems::new(file, "");
+            problems.add_at_line(ProblemKind::FileUnreadable, 1, format!("cannot read the file: {error}"));
+            problems.into_sorted()
+        })?;
+        let problems = Problems::new(file, &text);
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        for error in &errors {
+            let message = format!("not valid TOML: {}", error.message());
+            problems.add(ProblemKind::Syntax, &error.span().unwrap_or_default(), message);
+        }
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let root = Table::new("the file", document.get_ref(), &problems);
+        let server = root.table("server").map(|entries| Table::new("[server]", entries.value, &problems));
+        let state = server.as_ref().and_then(|server| server.string("state"));
+        let state = folder.join(state.map_or(STATE_FOLDER, |text| text.value));
+        let entries = root.entries("kv").unwrap_or_default();
+        let names = entries.iter().map(|(name, _)| name.value.to_owned()).collect();
+        let found = entries.iter().find(|(found, _)| found.value == name);
+        let store = found.and_then(|(name, value)| store(name, value, folder, &state, &problems));
+        drop((server, root));
+        let problems = problems.into_sorted();
+        if problems.is_empty() { Ok(Self { names, store }) } else { Err(problems) }
+    }
 }
 
 impl std::fmt::Debug for KvBackend {
@@ -117,18 +159,28 @@ fn backend(table: &Table<'_>, folder: &Path, embedded: PathBuf) -> Option<KvBack
         DeValue::String(text) if text.contains("://") => text.clone().into_owned(),
         DeValue::String(text) => {
             let hint = did_you_mean(text, ["embedded"]);
+            // What is no mere word may be a URL with a mistake and a password in it.
+            let is_word =
+                text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            let given = if is_word { format!("is \"{text}\", but ") } else { String::new() };
             let message = format!(
-                "`backend` is \"{text}\", but must be \"embedded\" or a URL such as \"redis://127.0.0.1:6379\"{hint}"
+                "`backend` {given}must be \"embedded\" or a URL such as \"redis://127.0.0.1:6379\"{hint}"
             );
             table.bad_value(&value.span(), message);
             return None;
         }
-        _ => grants::secret(table, folder, &At { value: "backend", span: value.span() }, value)?,
+        _ => {
+            let wanted =
+                "must be \"embedded\", a URL such as \"redis://127.0.0.1:6379\", or { env = \"NAME\" }";
+            grants::backend_url(table, folder, wanted, value)?
+        }
     };
     match Redis::new(&url) {
         Ok(_) => Some(KvBackend::Redis(url)),
-        Err(error) => {
-            table.bad_value(&value.span(), format!("`backend` is no URL of a Redis: {error}"));
+        Err(_) => {
+            let message =
+                "`backend` is no URL of a Redis: write redis://HOST:PORT/DATABASE, or rediss:// for TLS";
+            table.bad_value(&value.span(), message);
             None
         }
     }

@@ -1,20 +1,30 @@
 //! `[outbound]`: how this program calls others; and the same keys where a proxy has its own.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
 
-use super::problem::Problems;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{Error as PemError, PemObject as _};
+
+use super::problem::{ProblemKind, Problems};
 use super::table::Table;
 use crate::outbound::{EnvironmentProxies, TransportSettings};
 use crate::upstream::resolver_address;
 
 /// Reads `[outbound]`, as far as the file has it.
-pub(super) fn read(root: &Table<'_>, problems: &Problems) -> TransportSettings {
+pub(super) fn read(root: &Table<'_>, folder: &Path, problems: &Problems) -> TransportSettings {
     let defaults = TransportSettings::default();
     let Some(entries) = root.table("outbound") else { return defaults };
     let table = Table::new("[outbound]", entries.value, problems);
     let mut settings = transport(&table, &defaults);
     if let Some(count) = table.integer("max_idle", 0..=100_000) {
         settings.max_idle = count as usize;
+    }
+    for file in table.strings("roots").unwrap_or_default() {
+        match certificates(&folder.join(file.value)) {
+            Ok(certificates) => settings.roots.extend(certificates),
+            Err((kind, why)) => problems.add(kind, &file.span, format!("`roots`: {}: {why}", file.value)),
+        }
     }
     if let Some(text) = table.string("resolver") {
         match resolver_address(text.value) {
@@ -27,6 +37,25 @@ pub(super) fn read(root: &Table<'_>, problems: &Problems) -> TransportSettings {
     }
     table.finish();
     settings
+}
+
+/// The authorities in a PEM file, of which there has to be one that can be trusted.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, (ProblemKind, String)> {
+    let failed = |error| match error {
+        PemError::Io(error) => (ProblemKind::FileMissing, error.to_string()),
+        other => (ProblemKind::CertificateInvalid, format!("is not a PEM file: {other}")),
+    };
+    let listed = CertificateDer::pem_file_iter(file).map_err(failed)?;
+    let certificates: Vec<_> = listed.collect::<Result<_, _>>().map_err(failed)?;
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in &certificates {
+        let added = store.add(certificate.clone());
+        added.map_err(|error| (ProblemKind::CertificateInvalid, error.to_string()))?;
+    }
+    if certificates.is_empty() {
+        return Err((ProblemKind::CertificateInvalid, "has no certificate in it".to_owned()));
+    }
+    Ok(certificates)
 }
 
 /// The knobs of `http.Transport` in a table, which leaves the others as they are in `defaults`.

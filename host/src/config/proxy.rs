@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use toml::de::DeTable;
 
 use super::outbound::transport;
+use super::routes::check_prefix;
 use super::table::{At, Table};
 use crate::hop_by_hop::HOP_BY_HOP;
 use crate::outbound::TransportSettings;
@@ -25,8 +26,13 @@ const WAIT: Duration = Duration::from_secs(60);
 /// Connections to an upstream that may wait for a request: a proxy calls few hosts, and often.
 const MAX_IDLE_PER_HOST: usize = 32;
 
-/// Reads `proxy`; `None` when it is not there or not usable. `strip_prefix` may stand beside it.
-pub(super) fn read(outer: &Table<'_>, outbound: &TransportSettings) -> Option<ProxySettings> {
+/// Reads `proxy`; `None` when it is not there or not usable. `strip_prefix` may stand beside it; it must fit `pattern`, if it is
+/// for that alone.
+pub(super) fn read(
+    outer: &Table<'_>,
+    outbound: &TransportSettings,
+    pattern: Option<&str>,
+) -> Option<ProxySettings> {
     let value = outer.value("proxy")?;
     let defaults = TransportSettings {
         dial_timeout: outbound.dial_timeout.min(DIAL_TIMEOUT),
@@ -39,7 +45,7 @@ pub(super) fn read(outer: &Table<'_>, outbound: &TransportSettings) -> Option<Pr
     if let Some(text) = value.get_ref().as_str() {
         let upstreams = upstreams(outer, &[At { value: text, span: value.span() }], &value.span())?;
         let mut settings = ProxySettings::new(upstreams, defaults);
-        settings.strip_prefix = strip_prefix(outer);
+        settings.strip_prefix = strip_prefix(outer, pattern);
         return Some(settings);
     }
     let Some(entries) = value.get_ref().as_table() else {
@@ -48,10 +54,15 @@ pub(super) fn read(outer: &Table<'_>, outbound: &TransportSettings) -> Option<Pr
         outer.bad_value(&value.span(), message);
         return None;
     };
-    table(outer.inner("proxy", entries), &defaults, value.span())
+    table(outer.inner("proxy", entries), &defaults, value.span(), pattern)
 }
 
-fn table(table: Table<'_>, defaults: &TransportSettings, span: Range<usize>) -> Option<ProxySettings> {
+fn table(
+    table: Table<'_>,
+    defaults: &TransportSettings,
+    span: Range<usize>,
+    pattern: Option<&str>,
+) -> Option<ProxySettings> {
     let listed = table.strings("to").unwrap_or_default();
     let upstreams = upstreams(&table, &listed, &span);
     let mut settings = ProxySettings::new(upstreams.clone().unwrap_or_default(), transport(&table, defaults));
@@ -60,7 +71,7 @@ fn table(table: Table<'_>, defaults: &TransportSettings, span: Range<usize>) -> 
     settings.retries = table.integer("retries", 0..=10).map_or(settings.retries, |count| count as u32);
     settings.fail_timeout = table.duration("fail_timeout").unwrap_or(settings.fail_timeout);
     settings.health = table.table("health").and_then(|entries| health(&table, entries.value));
-    settings.strip_prefix = strip_prefix(&table);
+    settings.strip_prefix = strip_prefix(&table, pattern);
     let hosts = [("upstream", false), ("preserve", true)];
     settings.preserve_host = table.choice("host", &hosts).unwrap_or(settings.preserve_host);
     settings.trust_forwarded = table.boolean("trust_forwarded").unwrap_or(settings.trust_forwarded);
@@ -91,13 +102,15 @@ fn upstreams(table: &Table<'_>, listed: &[At<&str>], span: &Range<usize>) -> Opt
     parsed.into_iter().collect()
 }
 
-fn strip_prefix(table: &Table<'_>) -> String {
+fn strip_prefix(table: &Table<'_>, pattern: Option<&str>) -> String {
     let Some(prefix) = table.string("strip_prefix") else { return String::new() };
     if !prefix.value.starts_with('/') || prefix.value.contains('{') {
         table.bad_value(
             &prefix.span,
             "`strip_prefix` must begin with `/`, and is taken literally, without wildcards",
         );
+    } else if let Some(pattern) = pattern {
+        check_prefix(table, &prefix, pattern);
     }
     prefix.value.trim_end_matches('/').to_owned()
 }
@@ -108,7 +121,7 @@ fn health(outer: &Table<'_>, entries: &DeTable<'_>) -> Option<HealthCheck> {
     let check = HealthCheck {
         path: path.as_ref().map_or("/", |path| path.value).to_owned(),
         interval: table.duration("interval").unwrap_or(Duration::from_secs(5)),
-        timeout: table.duration("health_timeout").unwrap_or(Duration::from_secs(2)),
+        timeout: table.duration("timeout").unwrap_or(Duration::from_secs(2)),
     };
     if let Some(path) = path
         && (!path.value.starts_with('/') || path.value.parse::<Uri>().is_err())
@@ -121,8 +134,11 @@ fn health(outer: &Table<'_>, entries: &DeTable<'_>) -> Option<HealthCheck> {
 
 /// Fields to set; an empty value removes one.
 fn fields(table: &Table<'_>, key: &'static str) -> Vec<(HeaderName, Option<HeaderValue>)> {
-    let mut fields = Vec::new();
-    for (name, value) in table.string_map(key).into_iter().take(FIELDS_MAX) {
+    let (listed, mut fields) = (table.string_map(key), Vec::new());
+    if let Some((name, _)) = listed.get(FIELDS_MAX) {
+        table.bad_value(&name.span, format!("`{key}` has more than {FIELDS_MAX} fields"));
+    }
+    for (name, value) in listed.into_iter().take(FIELDS_MAX) {
         match (HeaderName::from_bytes(name.value.as_bytes()), HeaderValue::from_str(value.value)) {
             (Ok(field), _) if HOP_BY_HOP.contains(&field) || field == http::header::CONTENT_LENGTH => {
                 let message = format!("`{key}`: `{field}` belongs to the connection; wasmux sets it");

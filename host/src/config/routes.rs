@@ -13,6 +13,7 @@ use super::proxy;
 use super::table::{At, Table};
 use crate::hop_by_hop::HOP_BY_HOP;
 use crate::outbound::TransportSettings;
+use crate::strip::strip;
 use crate::upstream::ProxySettings;
 
 /// A checked `[routes]` or `[servers.NAME.routes]`.
@@ -131,6 +132,15 @@ fn target(
                 format!("route \"{pattern}\" names the handler `{name}`, which is not defined{hint}");
             problems.add(ProblemKind::UnknownHandler, &value.span(), message);
         }
+        let proxy = found.and_then(|index| handlers[index].proxy.as_ref());
+        if let Some(prefix) = proxy.map(|proxy| proxy.strip_prefix.as_str())
+            && !begins_with(pattern, prefix)
+        {
+            let message = format!(
+                "route \"{pattern}\" names the proxy `{name}`, whose `strip_prefix` is \"{prefix}\", with which no path of it begins"
+            );
+            problems.add(ProblemKind::BadValue, &value.span(), message);
+        }
         return found.map(RouteTarget::Handler);
     }
     let Some(entries) = value.get_ref().as_table() else {
@@ -168,7 +178,7 @@ fn built_in(
         return files(table, &path, pattern, folder, problems).map(RouteTarget::Files);
     }
     if table.has("proxy") {
-        return proxy::read(table, outbound).map(|proxy| RouteTarget::Proxy(Box::new(proxy)));
+        return proxy::read(table, outbound, Some(pattern)).map(|proxy| RouteTarget::Proxy(Box::new(proxy)));
     }
     if kinds.is_empty() {
         let message = format!(
@@ -231,6 +241,22 @@ fn redirect(table: &Table<'_>, location: &At<&str>) -> Option<RedirectConfig> {
     Some(RedirectConfig { location: value, status: StatusCode::from_u16(status).ok()? })
 }
 
+/// Whether all paths of a pattern begin with a prefix, segment by segment.
+fn begins_with(pattern: &str, prefix: &str) -> bool {
+    let path = pattern.find('/').map_or("", |at| &pattern[at..]);
+    let prefix = prefix.trim_end_matches('/');
+    prefix.is_empty() || prefix.starts_with('/') && strip(path, prefix).is_some()
+}
+
+/// Reports a prefix that is none of the paths'.
+pub(super) fn check_prefix(table: &Table<'_>, prefix: &At<&str>, pattern: &str) {
+    if !begins_with(pattern, prefix.value) {
+        let message =
+            format!("`strip_prefix` is \"{}\", with which no path of \"{pattern}\" begins", prefix.value);
+        table.bad_value(&prefix.span, message);
+    }
+}
+
 fn files(
     table: &Table<'_>,
     path: &At<&str>,
@@ -244,12 +270,7 @@ fn files(
     {
         table.bad_value(&prefix.span, "`strip_prefix` is taken literally; it cannot have wildcards");
     } else if let Some(prefix) = &strip_prefix {
-        let pattern_path = pattern.find('/').map_or("", |at| &pattern[at..]);
-        if !pattern_path.starts_with(prefix.value) {
-            let message =
-                format!("`strip_prefix` is \"{}\", with which no path of \"{pattern}\" begins", prefix.value);
-            table.bad_value(&prefix.span, message);
-        }
+        check_prefix(table, prefix, pattern);
     }
     let folder = folder.join(path.value);
     if !folder.is_dir() {

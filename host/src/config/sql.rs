@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::grants::secret;
+use super::grants::backend_url;
 use super::problem::{ProblemKind, Problems, did_you_mean};
 use super::table::{At, Table};
 use crate::sql::{Access, Folder, Limits, Location, Settings};
@@ -91,9 +91,11 @@ fn location(
     state: &Path,
 ) -> Option<Location> {
     let from_url = |url: &str| {
+        let file = if url.starts_with("sqlite:") { "; or \"sqlite\", whose file is in `state`" } else { "" };
         let read = Location::from_url(url);
-        read.map_err(|error| table.bad_value(&value.span(), format!("`backend` {error}"))).ok()
+        read.map_err(|error| table.bad_value(&value.span(), format!("`backend` {error}{file}"))).ok()
     };
+    let wanted = "must be \"sqlite\", \"postgres://…\" or { env = \"NAME\" }";
     match value.get_ref() {
         DeValue::String(text) if text == "sqlite" => {
             Some(Location::Sqlite(state.join("sql").join(format!("{name}.sqlite"))))
@@ -101,12 +103,10 @@ fn location(
         DeValue::String(text) if text.contains("://") => from_url(text),
         DeValue::String(text) => {
             let hint = did_you_mean(text, ["sqlite"]);
-            let message =
-                format!("`backend` must be \"sqlite\", \"postgres://…\" or {{ env = \"NAME\" }}{hint}");
-            table.bad_value(&value.span(), message);
+            table.bad_value(&value.span(), format!("`backend` {wanted}{hint}"));
             None
         }
-        _ => from_url(&secret(table, folder, &At { value: "backend", span: value.span() }, value)?),
+        _ => from_url(&backend_url(table, folder, wanted, value)?),
     }
 }
 
@@ -141,6 +141,11 @@ pub(super) fn grants(table: &Table<'_>, names: &[&str], problems: &Problems) -> 
         }
     } else {
         grants.extend(table.strings("sql").into_iter().flatten().map(|name| (name, Access::Full)));
+    }
+    for (at, (name, _)) in grants.iter().enumerate() {
+        if grants[..at].iter().any(|(before, _)| before.value == name.value) {
+            table.bad_value(&name.span, format!("`sql` names the database `{}` twice", name.value));
+        }
     }
     for (name, _) in grants.iter().filter(|(name, _)| !names.contains(&name.value)) {
         let hint = did_you_mean(name.value, names.iter().copied());

@@ -140,7 +140,9 @@ impl<'t> Table<'t> {
             }
             Ok(duration) => Some(duration),
             Err(message) => {
-                self.bad_value(&text.span, format!("`{key}`: {message}"));
+                // Some clocks can be, and this one looks like them.
+                let hint = if text.value == "off" { "; it cannot be \"off\"" } else { "" };
+                self.bad_value(&text.span, format!("`{key}`: {message}{hint}"));
                 None
             }
         }

@@ -5,6 +5,8 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use super::capability::Asker;
 use super::log::GuestLog;
 use super::next::Tied;
 use super::outgoing::{AnswerBody, Answered, OutgoingError};
+use crate::outbound::OutboundErrorKind as Kind;
 
 /// Calls that one request may have under way.
 pub(super) const CALLS_MAX: usize = 64;
@@ -32,8 +35,12 @@ pub(super) struct OutCall {
     _task: Tied,
 }
 
-/// The way of a body that the guest sends piece by piece. One piece waits: that is the back-pressure.
-type Upload = mpsc::Sender<Result<Frame<Bytes>, HttpError>>;
+/// The way of a body that the guest sends piece by piece. One piece waits: that is the back-pressure. Dropped before the
+/// guest has finished it, the body breaks off: what a guest gave up on must not pass for all of it.
+pub(super) struct Upload {
+    pieces: mpsc::Sender<Frame<Bytes>>,
+    is_finished: Arc<AtomicBool>,
+}
 
 enum Stage {
     Waiting(oneshot::Receiver<Result<Answered, OutgoingError>>),
@@ -56,13 +63,23 @@ pub(super) fn request_body(first: Bytes, is_streamed: bool) -> (WasiBody, Option
     if !is_streamed {
         return (Full::new(first).map_err(|never| match never {}).boxed_unsync(), None);
     }
-    let (sender, mut receiver) = mpsc::channel(1);
+    let (pieces, mut receiver) = mpsc::channel(1);
+    let is_finished = Arc::new(AtomicBool::new(false));
+    let upload = Upload { pieces, is_finished: Arc::clone(&is_finished) };
     let mut first = Some(first).filter(|first| !first.is_empty());
     let frames = futures_util::stream::poll_fn(move |cx| match first.take() {
         Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
-        None => receiver.poll_recv(cx),
+        None => match ready!(receiver.poll_recv(cx)) {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None if is_finished.load(Ordering::Acquire) => Poll::Ready(None),
+            None => Poll::Ready(Some(Err(broken_off()))),
+        },
     });
-    (StreamBody::new(frames).boxed_unsync(), Some(sender))
+    (StreamBody::new(frames).boxed_unsync(), Some(upload))
+}
+
+fn broken_off() -> HttpError {
+    HttpError::InternalError(Some("the guest has not finished the request's body".to_owned()))
 }
 
 impl OutCall {
@@ -124,12 +141,14 @@ impl OutCall {
     /// `STATE` when the body has ended, `GONE` when nobody takes it any more.
     pub(super) async fn write(&mut self, frame: Frame<Bytes>) -> Result<(), Errno> {
         let Some(upload) = &self.upload else { return Err(Errno::State) };
-        upload.send(Ok(frame)).await.map_err(|_| Errno::Gone)
+        upload.pieces.send(frame).await.map_err(|_| Errno::Gone)
     }
 
     /// The request's body has ended.
     pub(super) fn end_upload(&mut self) {
-        self.upload = None;
+        if let Some(upload) = self.upload.take() {
+            upload.is_finished.store(true, Ordering::Release);
+        }
     }
 
     /// Up to `max` bytes of the response; none at its end.
@@ -162,9 +181,14 @@ impl OutgoingError {
         match self {
             Self::Denied(_) => Errno::Denied,
             Self::Limit(_) => Errno::Limit,
-            Self::Outside(error) if error.kind.is_timeout() => Errno::Timeout,
             Self::Length => Errno::Length,
-            Self::Loop(_) | Self::Inside | Self::Outside(_) => Errno::Failed,
+            Self::Loop(_) | Self::Inside => Errno::Failed,
+            Self::Outside(error) => match error.kind {
+                Kind::BadRequest => Errno::Invalid,
+                Kind::RequestTooLarge | Kind::BodyTooLarge | Kind::HeaderTooLarge => Errno::Limit,
+                kind if kind.is_timeout() => Errno::Timeout,
+                _ => Errno::Failed,
+            },
         }
     }
 }

@@ -9,7 +9,7 @@ use wasmux_abi::SqlError;
 use super::log::GuestLog;
 use super::share::Share;
 use crate::limit::Limit;
-use crate::sql::{Access, Database, Error, ErrorKind, Executed, Rows, Transaction, Value};
+use crate::sql::{Access, Database, Error, ErrorKind, Executed, Rows, Transaction, User, Value};
 
 /// One database, and what may be done with it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,14 @@ pub struct DatabaseGrant {
     pub database: Arc<Database>,
     /// What may be done.
     pub access: Access,
+    /// The handler, whose sessions with a server are nobody else's.
+    pub handler: Arc<str>,
+}
+
+impl DatabaseGrant {
+    fn user(&self) -> User<'_> {
+        User { name: &self.handler, access: self.access }
+    }
 }
 
 /// What a statement is for.
@@ -95,7 +103,7 @@ impl Session {
                 Err(state("this request has a transaction on the database already; end that one first"))
             }
             Ok(_) if self.is_full() => Err(self.too_many()),
-            Ok(DatabaseGrant { database, access }) => database.begin(access).await,
+            Ok(grant) => grant.database.begin(grant.user()).await,
             Err(error) => Err(error),
         };
         let begun = begun.map_err(|error| self.failed(error))?;
@@ -124,7 +132,7 @@ impl Session {
         values: Vec<Value>,
     ) -> Result<Executed, Error> {
         let done = match self.target(target, &values) {
-            Ok(Aim::Database(grant)) => grant.database.execute(grant.access, sql, values).await,
+            Ok(Aim::Database(grant)) => grant.database.execute(grant.user(), sql, values).await,
             Ok(Aim::Transaction(transaction)) => transaction.execute(sql, values).await,
             Err(error) => Err(error),
         };
@@ -140,7 +148,7 @@ impl Session {
     ) -> Result<u32, Error> {
         let done = match self.target(target, &values) {
             _ if self.is_full() => Err(self.too_many()),
-            Ok(Aim::Database(grant)) => grant.database.query(grant.access, sql, values).await,
+            Ok(Aim::Database(grant)) => grant.database.query(grant.user(), sql, values).await,
             Ok(Aim::Transaction(transaction)) => transaction.query(sql, values).await,
             Err(error) => Err(error),
         };

@@ -3,6 +3,7 @@
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
+use super::masks::Masks;
 use super::pulse::Spent;
 use crate::error::{Error, Kind};
 use crate::limit::Limit;
@@ -16,12 +17,22 @@ const TOO_MUCH_IN_A_CALL: &str = "fuel allocated for hostcalls has been exhauste
 /// And of one whose fields take more than a set of them may: the header of a response, as a rule.
 const TOO_LARGE_FIELDS: &str = "total size of fields exceeds limit";
 
-/// Sorts out what made a guest fail.
-pub(super) fn failure(error: wasmtime::Error, memory_refused: bool, memory_bytes_max: u64) -> Error {
+/// The error that a guest has answered with, without its secrets.
+pub(super) fn answered(code: &impl std::fmt::Debug, masks: &Masks) -> Error {
+    Error::new(Kind::GuestError, masks.apply(&format!("{code:?}")))
+}
+
+/// Sorts out what made a guest fail. Whatever of it is the guest's own text is without its secrets.
+pub(super) fn failure(
+    error: wasmtime::Error,
+    masks: &Masks,
+    memory_refused: bool,
+    memory_bytes_max: u64,
+) -> Error {
     if error.is::<PoolConcurrencyLimitError>() {
         return Error::new(Kind::Limit(Limit::Instances), error);
     }
-    let text = describe(&error);
+    let text = masks.apply(&describe(&error));
     if error.is::<Spent>() {
         return Error::new(Kind::Limit(Limit::Cpu), text);
     }

@@ -222,8 +222,9 @@ impl Guest {
         let error = match stop {
             Stop::Fault(error) => error,
             Stop::Trap(error) => {
-                let limiter = &live.instance.core().limiter;
-                limiter.blame(failure(error, limiter.refused, self.limits.memory_bytes_max))
+                let core = live.instance.core();
+                let (limiter, masks) = (&core.limiter, &core.common.masks);
+                limiter.blame(failure(error, masks, limiter.refused, self.limits.memory_bytes_max))
             }
         };
         // An answer all the same.

@@ -112,13 +112,8 @@ impl store::HostBucket for View<'_> {
 
 impl atomics::Host for View<'_> {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> Answer<u64> {
-        let grant = self.bucket(&bucket)?.grant();
-        let sum = match i64::try_from(delta) {
-            Ok(delta) => grant.increment(&key, delta).await,
-            Err(_) => Err(Error::Number),
-        };
         // Others may have made it negative, for which the interface has no number.
-        let sum = sum.and_then(|sum| u64::try_from(sum).map_err(|_| Error::Number));
+        let sum = self.bucket(&bucket)?.grant().increment_unsigned(&key, delta).await;
         self.answer(&bucket, sum)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
 
-use super::grants::Masks;
+use super::masks::Masks;
 use super::share::Share;
 use crate::limit::Limit;
 use crate::request_id::RequestId;
@@ -83,12 +83,22 @@ impl GuestLog {
         false
     }
 
+    /// How much of a line has to be there for [`Self::line_of`], in bytes; what is behind it is not looked at.
+    pub(super) fn line_bytes_max(&self) -> usize {
+        LOG_BYTES_MAX + self.0.masks.bytes_max()
+    }
+
     /// Writes one line; text beyond 8 KiB is cut, control characters are escaped.
     pub(super) fn line(&self, level: Level, text: &[u8]) {
+        self.line_of(level, text, text.len());
+    }
+
+    /// Writes one line, of whose bytes the first ones are there.
+    pub(super) fn line_of(&self, level: Level, text: &[u8], bytes: usize) {
         if !is_enabled(level) {
             return;
         }
-        let text = self.0.masks.apply(printable(text));
+        let text = printable(text, bytes, &self.0.masks);
         if !self.is_within_budget(text.len()) {
             return;
         }
@@ -115,18 +125,19 @@ pub(super) fn is_enabled(level: Level) -> bool {
     }
 }
 
-fn printable(text: &[u8]) -> String {
-    let cut = &text[..text.len().min(LOG_BYTES_MAX)];
+/// Secrets go first: neither a cut nor an escape may hide one from the masks.
+fn printable(text: &[u8], bytes: usize, masks: &Masks) -> String {
+    let cut = masks.cut(text, LOG_BYTES_MAX);
     let mut out = String::with_capacity(cut.len());
-    for c in String::from_utf8_lossy(cut).chars() {
+    for c in String::from_utf8_lossy(&cut).chars() {
         if c.is_control() && c != '\t' {
             let _ = write!(out, "{}", c.escape_default());
         } else {
             out.push(c);
         }
     }
-    if text.len() > cut.len() {
-        let _ = write!(out, "… ({} bytes cut)", text.len() - cut.len());
+    if bytes > LOG_BYTES_MAX {
+        let _ = write!(out, "… ({} bytes cut)", bytes - LOG_BYTES_MAX);
     }
     out
 }
@@ -137,8 +148,18 @@ mod tests {
 
     #[test]
     fn lines_cannot_be_forged() {
+        let printable = |text: &[u8]| printable(text, text.len(), &Masks::default());
         assert_eq!(printable(b"a\nb\x1b[31mc\td"), "a\\nb\\u{1b}[31mc\td");
         assert_eq!(printable(b"bad \xff utf-8"), "bad \u{fffd} utf-8");
         assert!(printable(&[b'x'; LOG_BYTES_MAX + 3]).ends_with("… (3 bytes cut)"));
+    }
+
+    #[test]
+    fn secrets_go_before_anything_is_escaped_or_cut() {
+        let masks = Masks::new(["one\ntwo-and-three", "0123456789"].into_iter());
+        assert_eq!(printable(b"a one\ntwo-and-three b", 21, &masks), "a [secret] b");
+        let long = [&[b'x'; LOG_BYTES_MAX - 3][..], b"0123456789"].concat();
+        let shown = printable(&long, long.len(), &masks);
+        assert!(shown.ends_with("x[secret]… (7 bytes cut)"), "{}", &shown[LOG_BYTES_MAX - 10..]);
     }
 }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
-use http::{Method, Request, Response, Uri};
+use http::header::{CONTENT_LENGTH, HOST, USER_AGENT};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty};
 use tokio::time::timeout;
@@ -34,6 +34,9 @@ mod inside;
 pub use allow::{ALLOWED_MAX, Allow};
 pub(super) use inside::Cause;
 pub use inside::{Directory, Via};
+
+/// `User-Agent` of calls that have none.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("wasmux/", env!("CARGO_PKG_VERSION")));
 
 /// What a handler may call, and how.
 #[derive(Clone, Debug)]
@@ -106,7 +109,7 @@ impl Outgoing {
     pub(super) async fn send(
         &self,
         mut request: Request<WasiBody>,
-        call: Call,
+        mut call: Call,
         cause: &Cause,
         share: &Share,
     ) -> Result<Answered, OutgoingError> {
@@ -117,16 +120,21 @@ impl Outgoing {
         let permit = self.caps.take().map_err(limited)?;
         HOP_BY_HOP.iter().for_each(|name| drop(request.headers_mut().remove(name)));
         let body = match allow::handler_of(request.uri()) {
-            Some(name) => {
-                let name = name.to_owned();
-                self.send_inside(&name, request, cause, share).await?.map(Inner::Inside)
-            }
+            Some(name) => self.send_inside(&name, request, cause, share).await?.map(Inner::Inside),
             None => {
                 self.check_host(&mut request)?;
+                // Go's Transport says its name, too, unless the caller does.
+                request.headers_mut().entry(USER_AGENT).or_insert(AGENT);
                 let request = with_known_body(request).await?;
                 let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                let answered = self.client.send(request, call).await;
-                answered.map_err(OutgoingError::outside)?.map(|body| Inner::Outside(Box::new(body)))
+                let caps = Arc::clone(&self.caps);
+                call.may_go_on = Some(Arc::new(move || caps.charge()));
+                let answered = self.client.send(request, call).await.map_err(OutgoingError::outside);
+                let answered = answered.map_err(|error| match error {
+                    OutgoingError::Limit(limit) => limited(limit),
+                    other => other,
+                });
+                answered?.map(|body| Inner::Outside(Box::new(body)))
             }
         };
         Ok(body.map(|inner| AnswerBody { inner, _permit: permit }))
@@ -159,6 +167,10 @@ impl Outgoing {
         let Some(host) = request.headers().get_all(HOST).iter().next_back().cloned() else { return Ok(()) };
         let uri = request.uri();
         let named = host.to_str().ok().and_then(|host| {
+            // A user in front of a host is no part of it, and other servers may see it in another way.
+            if host.contains('@') {
+                return None;
+            }
             if uri.authority().is_some_and(|authority| authority.as_str().eq_ignore_ascii_case(host)) {
                 return Some(uri.clone());
             }
@@ -201,6 +213,7 @@ impl OutgoingError {
                 let why = std::error::Error::source(&error).map(ToString::to_string);
                 Self::Denied(why.unwrap_or_default())
             }
+            OutboundErrorKind::TooFast => Self::Limit(Limit::OutboundRate),
             _ => Self::Outside(error),
         }
     }
@@ -223,13 +236,15 @@ impl OutgoingError {
             Kind::DnsTimeout => HttpError::DnsTimeout,
             Kind::Connect => HttpError::ConnectionRefused,
             Kind::ConnectTimeout | Kind::TlsTimeout => HttpError::ConnectionTimeout,
+            Kind::Busy | Kind::TooFast => HttpError::ConnectionLimitReached,
+            Kind::RequestTimeout => HttpError::ConnectionWriteTimeout,
             Kind::Proxy => HttpError::DestinationUnavailable,
             Kind::TlsHandshake => HttpError::TlsProtocolError,
             Kind::HeaderTimeout => HttpError::ConnectionReadTimeout,
             Kind::BodyTimeout | Kind::Deadline => HttpError::HttpResponseTimeout,
             Kind::RequestBody => HttpError::InternalError(Some("the request's body failed".to_owned())),
             Kind::RequestTooLarge => HttpError::HttpRequestBodySize(None),
-            Kind::Closed => HttpError::ConnectionTerminated,
+            Kind::Closed | Kind::Refused => HttpError::ConnectionTerminated,
             Kind::Incomplete => HttpError::HttpResponseIncomplete,
             Kind::HeaderTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
             Kind::BodyTooLarge => HttpError::HttpResponseBodySize(None),

@@ -11,7 +11,6 @@ use tracing::Level;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmux_abi::LOG_BYTES_MAX;
 
 use super::log::GuestLog;
 
@@ -22,12 +21,14 @@ pub(super) struct LineStream(Arc<Mutex<Lines>>);
 struct Lines {
     log: GuestLog,
     level: Level,
+    /// What is known of the line, and how long it is altogether.
     unfinished: Vec<u8>,
+    bytes: usize,
 }
 
 impl LineStream {
     pub(super) fn new(log: GuestLog, level: Level) -> Self {
-        Self(Arc::new(Mutex::new(Lines { log, level, unfinished: Vec::new() })))
+        Self(Arc::new(Mutex::new(Lines { log, level, unfinished: Vec::new(), bytes: 0 })))
     }
 
     /// Ends the unfinished line: what follows is another request's.
@@ -43,8 +44,9 @@ impl LineStream {
 impl Lines {
     fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
-            let room = LOG_BYTES_MAX.saturating_sub(self.unfinished.len());
-            self.unfinished.extend_from_slice(&piece[..piece.len().min(room + 1)]);
+            let room = self.log.line_bytes_max().saturating_sub(self.unfinished.len());
+            self.unfinished.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.bytes = self.bytes.saturating_add(piece.len());
             if piece.ends_with(b"\n") {
                 self.end_line();
             }
@@ -52,11 +54,13 @@ impl Lines {
     }
 
     fn end_line(&mut self) {
+        let is_whole = self.bytes == self.unfinished.len();
         let line = self.unfinished.trim_ascii_end();
         if !line.is_empty() {
-            self.log.line(self.level, line);
+            self.log.line_of(self.level, line, if is_whole { line.len() } else { self.bytes });
         }
         self.unfinished.clear();
+        self.bytes = 0;
     }
 }
 

@@ -10,6 +10,7 @@ use tower_http::services::ServeDir;
 
 use crate::body::Body;
 use crate::error::{Error, Kind};
+use crate::strip::strip;
 
 /// Whether the path is at fault: a folder without an index, a name that no file can have.
 fn names_no_file(error: &io::Error) -> bool {
@@ -64,7 +65,7 @@ impl Files {
     }
 
     fn stripped(&self, uri: &Uri) -> Option<Uri> {
-        let rest = uri.path().strip_prefix(self.strip_prefix.as_str())?;
+        let rest = strip(uri.path(), &self.strip_prefix)?;
         let slash = if rest.starts_with('/') { "" } else { "/" };
         let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
         format!("{slash}{rest}{query}").parse().ok()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{EXPECT, UPGRADE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
@@ -18,8 +18,9 @@ use crate::error::{Error, Kind};
 use crate::guest::{Incoming, RawTarget};
 use crate::limit::Limit;
 use crate::outbound::{
-    AllowAll, BoxError, Call, InBody, OutBody, Outbound, OutboundError, OutboundErrorKind,
+    AllowAll, BoxError, Call, InBody, OutBody, Outbound, OutboundError, OutboundErrorKind, TransportSettings,
 };
+use crate::strip::strip;
 use crate::upstream::{ProxySettings, TunnelIdle};
 
 mod balance;
@@ -39,7 +40,10 @@ impl Proxy {
     #[must_use]
     pub fn new(settings: ProxySettings, outbound: &Outbound) -> Self {
         let client = outbound.client(settings.transport.clone(), Arc::new(AllowAll));
-        let upstreams = Arc::new(Upstreams::new(&settings, &client));
+        // What asks how upstreams are must not wait behind the requests that made them slow.
+        let own = TransportSettings { max_per_host: None, ..settings.transport.clone() };
+        let asker = outbound.client(own, Arc::new(AllowAll));
+        let upstreams = Arc::new(Upstreams::new(&settings, &client, asker));
         Self { settings, upstreams }
     }
 
@@ -82,7 +86,7 @@ impl Proxy {
                 ..Call::default()
             };
             match upstream.send(request, call).await {
-                Ok((response, active)) => return self.answer(response, active, protocol.is_some()),
+                Ok((response, active)) => return self.answer(response, active, protocol.as_ref()),
                 Err(error) => {
                     let again = may_retry
                         && (error.is_unsent() && !body.was_asked()
@@ -112,19 +116,26 @@ impl Proxy {
         if self.settings.strip_prefix.is_empty() {
             return Ok(whole);
         }
-        let rest = whole.as_str().strip_prefix(self.settings.strip_prefix.as_str()).unwrap_or(whole.as_str());
-        let slash = if rest.starts_with('/') { "" } else { "/" };
-        format!("{slash}{rest}").parse().map_err(|error| Error::new(Kind::Internal, BoxError::from(error)))
+        let rest = strip(whole.path(), &self.settings.strip_prefix).ok_or(Kind::NotFound)?;
+        let slash = if rest.is_empty() { "/" } else { "" };
+        let query = whole.query().map_or(String::new(), |query| format!("?{query}"));
+        format!("{slash}{rest}{query}")
+            .parse()
+            .map_err(|error| Error::new(Kind::Internal, BoxError::from(error)))
     }
 
     fn answer(
         &self,
         mut response: Response<InBody>,
         active: balance::Active,
-        asked_to_switch: bool,
+        asked_for: Option<&HeaderValue>,
     ) -> Result<Response<Body>, Error> {
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS && asked_to_switch;
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let protocol = if switches { response.headers().get(UPGRADE).cloned() } else { None };
+        if switches && !asked_for.is_some_and(|asked| fields::is_one_of(protocol.as_ref(), asked)) {
+            let why = format!("it switches to {protocol:?}, and was asked for {asked_for:?}");
+            return Err(Error::new(Kind::Upstream, BoxError::from(why)));
+        }
         fields::remove_hop_by_hop(response.headers_mut());
         fields::rewrite(response.headers_mut(), &self.settings.response_headers);
         if switches {
@@ -198,7 +209,8 @@ impl http_body::Body for Counted {
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, OutboundError>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+        let polled = std::pin::Pin::new(&mut self.body).poll_frame(cx);
+        polled.map_ok(fields::without_bad_trailers)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -87,6 +87,12 @@ fn numbers_are_text_of_64_bits() {
         assert_eq!(grant.increment("n", -1).await, Ok(i64::MAX - 1));
         assert_eq!(grant.increment("min", i64::MIN).await, Ok(i64::MIN));
         assert_eq!(grant.increment("min", -1).await, Err(Error::Number));
+        assert_eq!(grant.increment_unsigned("min", 1).await, Err(Error::Number));
+        assert_eq!(grant.get("min").await, Ok(some(&i64::MIN.to_string())), "it has not changed");
+        assert_eq!(grant.increment_unsigned("u", i64::MAX as u64 - 1).await, Ok(i64::MAX as u64 - 1));
+        assert_eq!(grant.increment_unsigned("u", 1).await, Ok(i64::MAX as u64));
+        assert_eq!(grant.increment_unsigned("u", 1).await, Err(Error::Number));
+        assert_eq!(grant.increment_unsigned("v", u64::MAX).await, Err(Error::Number));
     });
 }
 
@@ -203,10 +209,11 @@ fn keys_and_values_have_limits() {
     on_each_with(limits, async |store| {
         let prefix = unique();
         let grant = Grant::new(store.clone(), prefix.clone(), false);
-        let longest = "k".repeat(KEY_BYTES_MAX);
+        let room = KEY_BYTES_MAX - unique().len();
+        let longest = "k".repeat(room);
         grant.set(&longest, b"x", None).await.unwrap();
         assert_eq!(grant.get(&longest).await, Ok(some("x")));
-        let too_long = "k".repeat(KEY_BYTES_MAX + 1);
+        let too_long = "k".repeat(room + 1);
         assert_eq!(grant.set(&too_long, b"x", None).await, Err(Error::Key(KEY_BYTES_MAX + 1)));
         assert_eq!(grant.get("").await, Err(Error::Key(0)));
         assert_eq!(grant.set("a", &[0; 101], None).await, Err(Error::Value { bytes: 101, max: 100 }));
@@ -216,6 +223,34 @@ fn keys_and_values_have_limits() {
         let others = Store::new(store.backend.clone(), Limits::default());
         Grant::new(others, prefix, false).set("a", &[0; 5000], None).await.unwrap();
         assert!(matches!(grant.get("a").await, Err(Error::Value { max: 100, .. })));
+    });
+}
+
+/// Of a Redis that is full, its `maxmemory` decides.
+#[test]
+fn what_has_expired_makes_room_in_a_full_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { store_bytes_max: 1 << 20, ..Limits::default() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = Embedded::new(folder.path().join("test.redb"));
+        let grant = Grant::new(Store::new(Backend::Embedded(Arc::new(file)), limits), "", false);
+        let large = vec![b'x'; 600 << 10];
+        grant.set("a", &large, Some(Duration::from_millis(200))).await.unwrap();
+        let begun = Instant::now();
+        let refused = grant.set("b", &large, None).await;
+        if begun.elapsed() < Duration::from_millis(100) {
+            assert_eq!(refused, Err(Error::Full(1 << 20)));
+        }
+        while grant.exists("a").await.unwrap() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it does not expire");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        grant.set("b", &large, None).await.unwrap();
+        assert_eq!(grant.set("c", &large, None).await, Err(Error::Full(1 << 20)));
+        grant.set("b", b"small", None).await.unwrap();
+        grant.set("c", &large, None).await.unwrap();
+        assert_eq!(grant.get("c").await, Ok(Some(large)), "what is replaced or deleted takes no room");
     });
 }
 

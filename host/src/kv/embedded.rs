@@ -32,7 +32,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// The store in this file, which is made, with the folders above it, when it is opened and not there.
+    /// The store in this file, which is made, with the folders above it, by the first change.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self {
@@ -43,14 +43,14 @@ impl Embedded {
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let snapshot = self.snapshot().await?;
+        let Some(snapshot) = self.snapshot().await? else { return Ok(None) };
         // Here, in the caller's thread: it takes less than to go to another one and back.
         table::get(&snapshot.entries, key, table::now_ms(), <[u8]>::to_vec)
             .map_err(|error| self.file.failed(error))
     }
 
     pub(super) async fn exists(&self, key: &str) -> Result<bool> {
-        let snapshot = self.snapshot().await?;
+        let Some(snapshot) = self.snapshot().await? else { return Ok(false) };
         let found = table::get(&snapshot.entries, key, table::now_ms(), |_| ());
         Ok(found.map_err(|error| self.file.failed(error))?.is_some())
     }
@@ -59,7 +59,7 @@ impl Embedded {
         // Marked, so that none is empty.
         let cursor =
             cursor.map(|cursor| cursor.strip_prefix(CURSOR_MARK).ok_or(Error::Cursor)).transpose()?;
-        let snapshot = self.snapshot().await?;
+        let Some(snapshot) = self.snapshot().await? else { return Ok(Page::default()) };
         let (prefix, cursor) = (prefix.to_owned(), cursor.map(str::to_owned));
         let list =
             move || table::list(&snapshot.entries, &prefix, cursor.as_deref(), keys_max, table::now_ms());
@@ -76,6 +76,9 @@ impl Embedded {
         changes: Vec<(String, Change)>,
         store_bytes_max: u64,
     ) -> Result<Vec<Changed>> {
+        if !self.file.is_there() && changes.iter().all(|(_, change)| matches!(change, Change::Delete)) {
+            return Ok(vec![Changed::Made(false); changes.len()]);
+        }
         let bytes = changes.iter().map(|(_, change)| change.bytes()).sum::<usize>().min(QUEUE_BYTES_MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes as u32).await;
         let room = room.map_err(|error| gave_up(&error))?;
@@ -85,13 +88,17 @@ impl Embedded {
         answer.await.map_err(|error| gave_up(&error))?
     }
 
-    async fn snapshot(&self) -> Result<Arc<file::Snapshot>> {
+    /// The entries; none where no file is: looking makes none.
+    async fn snapshot(&self) -> Result<Option<Arc<file::Snapshot>>> {
+        if !self.file.is_there() {
+            return Ok(None);
+        }
         if !self.file.is_open() {
             self.file.open().await?;
             // It also looks after the snapshot.
             self.jobs();
         }
-        self.file.snapshot()
+        self.file.snapshot().map(Some)
     }
 
     fn jobs(&self) -> &mpsc::Sender<Job> {

@@ -66,10 +66,10 @@ impl Grant {
     /// # Errors
     /// [`Error::Cursor`] when that comes from elsewhere.
     pub async fn list(&self, prefix: &str, cursor: Option<&str>, keys_max: usize) -> Result<Page> {
-        if prefix.len() > KEY_BYTES_MAX {
-            return Err(Error::Key(prefix.len()));
-        }
         let whole = format!("{}{prefix}", self.prefix);
+        if whole.len() > KEY_BYTES_MAX {
+            return Err(Error::Key(whole.len()));
+        }
         let keys_max = keys_max.clamp(1, LIST_KEYS_MAX);
         let mut page = self.store.in_time(self.store.list(&whole, cursor, keys_max)).await?;
         for key in &mut page.keys {
@@ -121,7 +121,21 @@ impl Grant {
     /// # Errors
     /// [`Error::Number`] when the value is none, or the sum does not fit.
     pub async fn increment(&self, key: &str, delta: i64) -> Result<i64> {
-        match self.change(key, Change::Increment(delta)).await? {
+        self.add(key, Change::Increment { by: delta, is_unsigned: false }).await
+    }
+
+    /// As [`Self::increment`], for those to whom a negative number is none.
+    ///
+    /// # Errors
+    /// [`Error::Number`] when the value is none or negative, or the sum does not fit; then it has not changed.
+    pub async fn increment_unsigned(&self, key: &str, delta: u64) -> Result<u64> {
+        let by = i64::try_from(delta).map_err(|_| Error::Number)?;
+        let sum = self.add(key, Change::Increment { by, is_unsigned: true }).await?;
+        u64::try_from(sum).map_err(|_| Error::Number)
+    }
+
+    async fn add(&self, key: &str, change: Change) -> Result<i64> {
+        match self.change(key, change).await? {
             Changed::Number(number) => Ok(number),
             Changed::Made(_) => Err(Error::Number),
         }
@@ -164,8 +178,9 @@ impl Grant {
 
     /// The key as the store has it.
     fn key(&self, key: &str) -> Result<String> {
-        match key.len() {
-            1..=KEY_BYTES_MAX => Ok(format!("{}{key}", self.prefix)),
+        match self.prefix.len() + key.len() {
+            _ if key.is_empty() => Err(Error::Key(0)),
+            ..=KEY_BYTES_MAX => Ok(format!("{}{key}", self.prefix)),
             bytes => Err(Error::Key(bytes)),
         }
     }

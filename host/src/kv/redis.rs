@@ -4,11 +4,13 @@
 //! is made. What could have been done without our knowing is not tried again, everything else is, once.
 
 use std::fmt;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
 use redis::{Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError};
+use socket2::TcpKeepalive;
 
 use super::{Change, Changed, Error, Page, Result};
 
@@ -27,12 +29,23 @@ if value ~= (ARGV[3] or false) then return 0 end
 if ARGV[2] == '0' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 1";
 
+/// Adds ARGV[1] to the number of KEYS[1], unless that is negative. A number of Lua would not hold the sum.
+const ADD_UNSIGNED: &str = "
+local value = redis.call('GET', KEYS[1])
+if value and string.sub(value, 1, 1) == '-' then return redis.error_reply('ERR value is not an integer or out of range') end
+redis.call('INCRBY', KEYS[1], ARGV[1])
+return redis.call('GET', KEYS[1])";
+
+/// Silence after which the server is asked whether it is still there, and time for it to take what was sent.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// A server, and the connection to it once there is one.
 pub struct Redis {
     client: Client,
     /// What it is called where people read it: without a name and a password.
     label: String,
-    manager: OnceLock<ConnectionManager>,
+    /// And when it was made.
+    manager: Mutex<Option<(ConnectionManager, Instant)>>,
 }
 
 impl fmt::Debug for Redis {
@@ -53,13 +66,16 @@ impl Redis {
         let info = url.into_connection_info().map_err(|error| error.to_string())?;
         let scheme = url.split("://").next().unwrap_or("redis");
         let label = format!("{scheme}://{}/{}", info.addr(), info.redis_settings().db());
-        let client = Client::open(info).map_err(|error| error.to_string())?;
-        Ok(Self { client, label, manager: OnceLock::new() })
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 3).with_retries(3);
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(SILENCE);
+        let client = Client::open(info.set_tcp_settings(tcp)).map_err(|error| error.to_string())?;
+        Ok(Self { client, label, manager: Mutex::default() })
     }
 
     /// The connection. Must be called within a tokio runtime, as everything here.
     fn manager(&self) -> Result<ConnectionManager> {
-        if let Some(manager) = self.manager.get() {
+        let mut held = self.held();
+        if let Some((manager, _)) = &*held {
             return Ok(manager.clone());
         }
         let config = ConnectionManagerConfig::default()
@@ -70,7 +86,18 @@ impl Redis {
             .set_response_timeout(None); // each operation has a time of its own
         let made = ConnectionManager::new_lazy_with_config(self.client.clone(), config);
         let made = made.map_err(|error| self.unavailable(&error))?;
-        Ok(self.manager.get_or_init(|| made).clone())
+        *held = Some((made.clone(), Instant::now()));
+        Ok(made)
+    }
+
+    /// An operation that began then had no answer in time: the connection that there was may be dead without anybody having said
+    /// so. The next operation makes another; those that wait for this one may go on.
+    pub(super) fn doubt(&self, begun: Instant) {
+        self.held().take_if(|(_, made)| *made <= begun);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<(ConnectionManager, Instant)>> {
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) async fn get(&self, key: &str, value_bytes_max: usize) -> Result<Option<Vec<u8>>> {
@@ -123,8 +150,12 @@ impl Redis {
                 self.ask_one::<()>(&command, true).await.map(|()| true)?
             }
             Change::Delete => self.ask_one(command.arg("DEL").arg(key), false).await?,
-            Change::Increment(delta) => {
-                command.arg("INCRBY").arg(key).arg(delta);
+            Change::Increment { by, is_unsigned } => {
+                if is_unsigned {
+                    command.arg("EVAL").arg(ADD_UNSIGNED).arg(1).arg(key).arg(by);
+                } else {
+                    command.arg("INCRBY").arg(key).arg(by);
+                }
                 return self.ask_one(&command, false).await.map(Changed::Number);
             }
             Change::Swap(expected, value) => {
@@ -185,6 +216,12 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::super::{Backend, Grant, Limits, Store};
     use super::*;
 
     #[test]
@@ -196,6 +233,50 @@ mod tests {
             let error = Redis::new(bad).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    /// A server whose first connection never answers what it is asked.
+    async fn half_dead() -> (String, Arc<AtomicUsize>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let accepted = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let is_dead = count.fetch_add(1, Ordering::Relaxed) == 0;
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+                        let text = String::from_utf8_lossy(&bytes[..read]).into_owned();
+                        let asked = text.matches("*").count();
+                        let answer = if text.contains("EXISTS") {
+                            ":1\r\n".to_owned()
+                        } else {
+                            "+OK\r\n".repeat(asked)
+                        };
+                        if !(is_dead && text.contains("EXISTS")) {
+                            let _ = stream.write_all(answer.as_bytes()).await;
+                        }
+                    }
+                });
+            }
+        });
+        (url, accepted)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_answer_is_replaced() {
+        let (url, accepted) = half_dead().await;
+        let limits = Limits { timeout: Duration::from_millis(300), ..Limits::default() };
+        let store = Store::new(Backend::Redis(Arc::new(Redis::new(&url).unwrap())), limits);
+        let grant = Grant::new(store, "", false);
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            answers.push(grant.exists("a").await);
+        }
+        assert!(matches!(answers[0], Err(Error::TimedOut(_))), "{answers:?}");
+        assert_eq!(answers[3], Ok(true), "{answers:?}");
+        assert_eq!(accepted.load(Ordering::Relaxed), 2);
     }
 
     #[test]

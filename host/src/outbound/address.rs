@@ -45,6 +45,13 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether a name is this machine by definition (RFC 6761 section 6.3).
+#[must_use]
+pub fn is_localhost(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let inside =
         |&(network, length): &(Ipv4Addr, u32)| (address.to_bits() ^ network.to_bits()) >> (32 - length) == 0;

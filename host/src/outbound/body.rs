@@ -20,7 +20,7 @@ use super::{OutBody, OutboundError};
 
 /// For so long the rest of a request may be on its way when its response has ended, before their connection is given up (Go:
 /// net/http.maxWriteWaitBeforeConnReuse).
-const UPLOAD_GRACE: Duration = Duration::from_millis(50);
+pub(super) const UPLOAD_GRACE: Duration = Duration::from_millis(50);
 
 /// No body.
 pub(super) fn nothing() -> OutBody {

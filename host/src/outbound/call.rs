@@ -13,6 +13,9 @@ use super::OutBody;
 /// Told of interim responses (RFC 9110 section 15.2) other than 101. HTTP/2 has none here: hyper does not show them.
 pub type OnInterim = Arc<dyn Fn(StatusCode, &HeaderMap) + Send + Sync>;
 
+/// Whether one more request may be sent now.
+pub type MayGoOn = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Makes the body once more (Go: Request.GetBody).
 pub type Rewind = Arc<dyn Fn() -> OutBody + Send + Sync>;
 
@@ -21,7 +24,7 @@ pub type Rewind = Arc<dyn Fn() -> OutBody + Send + Sync>;
 pub struct Call {
     /// When all of it must be done, the body of the response included.
     pub deadline: Option<Instant>,
-    /// To connect, resolving the name and TLS included.
+    /// To connect, resolving the name and TLS included; and to wait for a connection while its host has as many as it may.
     pub connect_timeout: Option<Duration>,
     /// From the end of the request to the head of its response.
     pub first_byte_timeout: Option<Duration>,
@@ -33,6 +36,8 @@ pub struct Call {
     pub response_body_bytes: Option<u64>,
     /// Redirects that are followed, 0: none, and the response that would redirect is the answer. Beyond it the call fails.
     pub redirects: u32,
+    /// Asked before each redirect is followed; `false`: the call fails.
+    pub may_go_on: Option<MayGoOn>,
     /// Makes the body once more, for redirects and retries that need it; without it those with a body are not done.
     pub rewind: Option<Rewind>,
     /// Ask for gzip if the request does not ask for an encoding itself, and undo it.

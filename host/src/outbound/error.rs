@@ -27,6 +27,10 @@ pub enum OutboundErrorKind {
     TlsHandshake,
     /// It was not done in time.
     TlsTimeout,
+    /// All connections that its host may have were taken, and none came free in time.
+    Busy,
+    /// The server took nothing of the request's body for too long.
+    RequestTimeout,
     /// The response's head was not there in time.
     HeaderTimeout,
     /// The response's body paused for too long.
@@ -37,6 +41,8 @@ pub enum OutboundErrorKind {
     RequestBody,
     /// It is longer than the call may send.
     RequestTooLarge,
+    /// The server gave the request back unseen (HTTP/2).
+    Refused,
     /// The server closed the connection before it responded.
     Closed,
     /// It did so amidst its response.
@@ -51,6 +57,8 @@ pub enum OutboundErrorKind {
     Encoding,
     /// There were more redirects than the call follows.
     TooManyRedirects,
+    /// The caller may not send so many requests in a second.
+    TooFast,
 }
 
 impl OutboundErrorKind {
@@ -67,11 +75,14 @@ impl OutboundErrorKind {
             Self::Proxy => "proxy",
             Self::TlsHandshake => "tls-handshake",
             Self::TlsTimeout => "tls-timeout",
+            Self::Busy => "busy",
+            Self::RequestTimeout => "request-timeout",
             Self::HeaderTimeout => "header-timeout",
             Self::BodyTimeout => "body-timeout",
             Self::Deadline => "deadline",
             Self::RequestBody => "request-body",
             Self::RequestTooLarge => "request-too-large",
+            Self::Refused => "refused",
             Self::Closed => "closed",
             Self::Incomplete => "incomplete",
             Self::HeaderTooLarge => "header-too-large",
@@ -79,6 +90,7 @@ impl OutboundErrorKind {
             Self::Protocol => "protocol",
             Self::Encoding => "encoding",
             Self::TooManyRedirects => "too-many-redirects",
+            Self::TooFast => "too-fast",
         }
     }
 
@@ -90,6 +102,8 @@ impl OutboundErrorKind {
             Self::DnsTimeout
                 | Self::ConnectTimeout
                 | Self::TlsTimeout
+                | Self::Busy
+                | Self::RequestTimeout
                 | Self::HeaderTimeout
                 | Self::BodyTimeout
                 | Self::Deadline
@@ -108,11 +122,14 @@ impl OutboundErrorKind {
             Self::Proxy => "the proxy does not connect",
             Self::TlsHandshake => "the TLS handshake failed",
             Self::TlsTimeout => "the TLS handshake took too long",
+            Self::Busy => "no connection came free in time (`max_per_host`)",
+            Self::RequestTimeout => "the request's body was not taken in time (`body_idle_timeout`)",
             Self::HeaderTimeout => "no response in time",
             Self::BodyTimeout => "the response's body paused for too long",
             Self::Deadline => "the call took too long",
             Self::RequestBody => "the request's body failed",
             Self::RequestTooLarge => "the request's body is too large",
+            Self::Refused => "the server refused the request before it looked at it",
             Self::Closed => "the connection closed before there was a response",
             Self::Incomplete => "the response broke off",
             Self::HeaderTooLarge => "the response's header is too large",
@@ -120,6 +137,7 @@ impl OutboundErrorKind {
             Self::Protocol => "the response is not HTTP",
             Self::Encoding => "the response's body is not the gzip that it claims to be",
             Self::TooManyRedirects => "too many redirects",
+            Self::TooFast => "more requests in a second than its caller may send",
         }
     }
 }

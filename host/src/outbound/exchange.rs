@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderName, RANGE,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::body::{InBody, Limits, Occupied, nothing};
+use super::body::{InBody, Limits, Occupied, UPLOAD_GRACE, nothing};
 use super::dial::Dial;
 use super::error::OutboundErrorKind as Kind;
 use super::pool::{Bounds, Lease};
@@ -24,6 +25,9 @@ use super::{Call, OutBody, OutboundError, Shared};
 /// Clients set these to say that a request may be sent twice (Go: Request.isReplayable).
 const IDEMPOTENCY_KEYS: [HeaderName; 2] =
     [HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-idempotency-key")];
+
+/// How often a request is sent again that servers refuse unseen.
+const REFUSALS_MAX: u32 = 3;
 
 /// What a request is sent with.
 pub(super) struct Exchange<'c> {
@@ -37,12 +41,23 @@ struct Failed {
     error: OutboundError,
     /// Nothing of the request has left.
     unsent: Option<(request::Parts, OutBody)>,
+    /// The server has refused the request, and nothing of this was asked for.
+    untouched: Option<OutBody>,
+}
+
+impl Failed {
+    /// Some of the request may have left.
+    fn with(error: OutboundError) -> Self {
+        Self { error, unsent: None, untouched: None }
+    }
 }
 
 /// The clocks of one try, and what they hang on.
 struct Watch {
     progress: Option<Arc<Progress>>,
     expect_continue: Option<Duration>,
+    /// For the server to take more of the body.
+    upload: Option<Duration>,
     header: Option<Duration>,
 }
 
@@ -72,28 +87,43 @@ impl Exchange<'_> {
             };
             dial.run(seat)
         };
+        let bounds = Bounds::of(settings, self.call.connect_timeout);
+        let (has_body, mut refusals_left) = (!body.is_end_stream(), REFUSALS_MAX);
         loop {
-            let lease = pool.get(&route.key, Bounds::of(settings), dial).await?;
+            let lease = pool.get(&route.key, bounds, &authority, dial).await?;
             let is_retried = lease.is_reused && !self.call.no_retry;
-            let copy = (is_retried && self.may_repeat(&parts, &body)).then(|| parts.clone());
+            let may_repeat = is_retried && self.may_repeat(&parts, &body);
+            let may_be_refused = lease.is_http2() && !self.call.no_retry;
+            let copy = (may_repeat || may_be_refused).then(|| parts.clone());
             wired.apply(&mut parts, &body, lease.is_http2(), &route);
-            match self.attempt(lease, parts, body, &authority).await {
+            let failed = match self.attempt(lease, parts, body, &authority).await {
                 Ok((response, connection)) => {
                     return Ok(self.received(response, connection, wants_gzip, authority));
                 }
-                Err(Failed { unsent: Some(unsent), .. }) if is_retried => {
-                    (parts, body) = unsent;
+                Err(failed) => failed,
+            };
+            let once_more = match (failed.unsent, copy) {
+                (Some((mut parts, body)), _) if is_retried => {
                     wired.undo(&mut parts);
+                    Some((parts, body))
                 }
-                Err(Failed { error, .. }) => match copy {
-                    Some(copy) if error.kind == Kind::Closed => {
-                        parts = copy;
-                        body = self.call.rewind.as_ref().map_or_else(nothing, |rewind| rewind());
-                    }
-                    _ => return Err(error),
-                },
-            }
+                (None, Some(copy)) if failed.error.kind == Kind::Refused && refusals_left > 0 => {
+                    refusals_left -= 1;
+                    failed.untouched.or_else(|| self.body_again(has_body)).map(|body| (copy, body))
+                }
+                (None, Some(copy)) if failed.error.kind == Kind::Closed && may_repeat => {
+                    self.body_again(has_body).map(|body| (copy, body))
+                }
+                _ => None,
+            };
+            (parts, body) = once_more.ok_or(failed.error)?;
         }
+    }
+
+    /// The body of a request from its beginning, if it can be had.
+    fn body_again(&self, has_body: bool) -> Option<OutBody> {
+        let rewind = self.call.rewind.as_ref().filter(|_| has_body).map(|rewind| rewind());
+        rewind.or_else(|| (!has_body).then(nothing))
     }
 
     /// Whether a request that the server may have seen can be sent again (Go: Request.isReplayable).
@@ -146,30 +176,29 @@ impl Exchange<'_> {
         self.listen_for_interim(&mut request, progress.as_ref().filter(|_| is_held));
         let header =
             [settings.response_header_timeout, self.call.first_byte_timeout].into_iter().flatten().min();
-        let watch = Watch { progress: progress.clone(), expect_continue, header };
+        let upload = settings.body_idle_timeout;
+        let watch = Watch { progress: progress.clone(), expect_continue, upload, header };
         let sent = tokio::select! {
             biased;
             sent = lease.send(request) => sent,
-            () = watch.run() => {
-                let error = OutboundError::new(Kind::HeaderTimeout, authority);
-                return Err(Failed { error, unsent: None });
-            }
+            kind = watch.run() => return Err(Failed::with(OutboundError::new(kind, authority))),
         };
         match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 if !self.call.upgrade {
                     let error = OutboundError::new(Kind::Protocol, authority);
                     let error = error.because("it switches protocols, and was not asked to");
-                    return Err(Failed { error, unsent: None });
+                    return Err(Failed::with(error));
                 }
                 lease.leave_to_stream();
                 Ok((response, None))
             }
-            Ok(response) => {
-                let is_reusable = !says_last && (lease.is_http2() || keeps_alive(&response));
+            Ok(mut response) => {
+                let is_clear = lease.is_http2() || is_unambiguous(response.headers_mut());
+                let is_reusable = !says_last && is_clear && (lease.is_http2() || keeps_alive(&response));
                 Ok((response, Some(Occupied { lease, upload: progress, is_reusable })))
             }
-            Err(failed) => Err(failure(failed, progress.as_deref(), authority)),
+            Err(failed) => Err(failure(failed, progress.as_deref(), authority).await),
         }
     }
 
@@ -221,8 +250,9 @@ impl Exchange<'_> {
 }
 
 impl Watch {
-    /// Ends when the response's head is overdue. Meanwhile it lets a body go that waits for the server's word.
-    async fn run(self) {
+    /// Ends when the server takes no more of the body, or its response's head is overdue. Meanwhile it lets a body go that
+    /// waits for the server's word.
+    async fn run(self) -> Kind {
         if let Some(progress) = &self.progress {
             if let Some(limit) = self.expect_continue {
                 tokio::select! {
@@ -230,20 +260,32 @@ impl Watch {
                     () = sleep(limit) => progress.release(),
                 }
             }
-            if self.header.is_none() || progress.wait().await != End::Written {
-                // The connection says what became of it.
-                return std::future::pending().await;
+            let stalled = async {
+                match self.upload {
+                    Some(limit) => progress.stalled(limit).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                end = progress.wait() => match end {
+                    // What the connection has let go of is not sent any more: the server may have answered already.
+                    End::Written | End::Dropped => {}
+                    // The connection says what became of it.
+                    End::Failed(_) => return std::future::pending().await,
+                },
+                () = stalled => return Kind::RequestTimeout,
             }
         }
         match self.header {
             Some(limit) => sleep(limit).await,
             None => std::future::pending().await,
         }
+        Kind::HeaderTimeout
     }
 }
 
 /// What an error of hyper's means here.
-fn failure(
+async fn failure(
     mut failed: TrySendError<Request<Upload>>,
     progress: Option<&Progress>,
     authority: &Arc<str>,
@@ -253,16 +295,41 @@ fn failure(
         (parts, upload.into_inner())
     });
     let error = failed.into_error();
+    let was_refused = was_refused(&error);
     let kind = match progress.and_then(Progress::ended) {
         Some(End::Failed(kind)) => kind,
+        _ if was_refused => Kind::Refused,
         _ if error.is_parse_too_large() => Kind::HeaderTooLarge,
         _ if error.is_parse() => Kind::Protocol,
         _ if error.is_user() => Kind::BadRequest,
         _ => Kind::Closed,
     };
     let error = OutboundError::new(kind, authority).because(error);
-    let error = if unsent.is_some() { error.unsent() } else { error };
-    Failed { error, unsent }
+    let error = if unsent.is_some() || kind == Kind::Refused { error.unsent() } else { error };
+    let mut untouched = None;
+    if kind == Kind::Refused
+        && let Some(progress) = progress
+    {
+        // The task that would have sent the body lets go of it once it sees the same.
+        let _ = timeout(UPLOAD_GRACE, progress.wait()).await;
+        untouched = progress.untouched();
+    }
+    Failed { error, unsent, untouched }
+}
+
+/// Whether the server says that it has not looked at a request (RFC 9113 section 8.7): it has reset its stream with
+/// REFUSED_STREAM, or has said GOAWAY with the number of an earlier one. For all other streams a GOAWAY is no error.
+fn was_refused(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_remote() && (cause.is_go_away() || cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// Whether a head says how long its body is in one way alone. `Content-Length` beside `Transfer-Encoding` means nothing, and
+/// is removed; its connection may have been tampered with (RFC 9112 section 6.3).
+fn is_unambiguous(fields: &mut HeaderMap) -> bool {
+    !fields.contains_key(TRANSFER_ENCODING) || fields.remove(CONTENT_LENGTH).is_none()
 }
 
 fn says_close(fields: &HeaderMap) -> bool {

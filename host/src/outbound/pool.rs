@@ -1,14 +1,14 @@
 //! Connections that wait for a request, and requests that wait for a connection (Go: net/http.Transport).
 //!
 //! A request takes the connection that came free last, else dials, if its host has a seat left. Whichever comes first serves
-//! it, one that comes free or its own; its own then waits for another. With HTTP/2, all of a host share one.
+//! it, one that comes free or its own; its own then waits for another. With HTTP/2, those of a host share one, and dial another when it is full.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 mod connection;
 mod state;
@@ -16,6 +16,7 @@ mod state;
 use self::connection::{Conn, Shared};
 pub(super) use self::connection::{Fresh, Lease, Sender, Task};
 use self::state::{Gone, Host, Idle, State, Waiter};
+use super::error::OutboundErrorKind as Kind;
 use super::route::Key;
 use super::{OutboundError, TransportSettings};
 
@@ -55,14 +56,18 @@ pub(super) struct Bounds {
     pub(super) seats: usize,
     pub(super) idle: usize,
     pub(super) idle_timeout: Duration,
+    /// How long a request waits while all seats are taken.
+    pub(super) patience: Duration,
 }
 
 impl Bounds {
-    pub(super) fn of(settings: &TransportSettings) -> Self {
+    /// Who waits for a seat waits as long as it may take to connect, which is what it wants to do.
+    pub(super) fn of(settings: &TransportSettings, connect_timeout: Option<Duration>) -> Self {
         Self {
             seats: settings.max_per_host.map_or(usize::MAX, Into::into),
             idle: settings.max_idle_per_host,
             idle_timeout: settings.idle_timeout,
+            patience: connect_timeout.map_or(settings.dial_timeout, |own| own.min(settings.dial_timeout)),
         }
     }
 }
@@ -81,15 +86,20 @@ impl Pool {
     }
 
     /// A connection for one request: one that waits, or a new one, which `dial` makes.
+    ///
+    /// # Errors
+    /// Those of `dial`, and `Busy`, for `authority`, when there is no seat for too long.
     pub(super) async fn get<F>(
         &self,
         key: &Key,
         bounds: Bounds,
+        authority: &Arc<str>,
         dial: impl Fn(Seat) -> F,
     ) -> Result<Lease, OutboundError>
     where
         F: Future<Output = Result<Fresh, OutboundError>> + Send + 'static,
     {
+        let until = Instant::now() + bounds.patience;
         loop {
             let (seat, waiting) = match self.plan(key, bounds) {
                 Plan::Use(mut lease) => match lease.is_ready().await {
@@ -101,31 +111,33 @@ impl Pool {
             };
             // Dropped behind the wait, whose end may be that of the last interest in this host.
             let _tidy = Tidy { pool: self, key };
-            if let Some(lease) = self.wait(key, bounds, &dial, (seat, waiting)).await? {
-                return Ok(lease);
-            }
+            let (seat, waiting) = match seat {
+                Some(seat) => (seat, Some(waiting)),
+                None => match timeout_at(until, waiting).await {
+                    Ok(Ok(Handed::Seat(seat))) => (seat, None),
+                    Ok(Ok(Handed::Lease(mut lease))) => match lease.is_ready().await {
+                        true => return Ok(lease),
+                        false => continue,
+                    },
+                    Ok(Err(_)) => continue,
+                    Err(_) => return Err(OutboundError::new(Kind::Busy, authority).unsent()),
+                },
+            };
+            return self.dial(key, bounds, &dial, (seat, waiting)).await;
         }
     }
 
-    /// Waits for a connection that comes free, and for one of its own as soon as there is a seat. `None`: look again.
-    async fn wait<F>(
+    /// Makes a connection, and takes another one instead if that comes free before.
+    async fn dial<F>(
         &self,
         key: &Key,
         bounds: Bounds,
         dial: &impl Fn(Seat) -> F,
-        (seat, waiting): (Option<Seat>, oneshot::Receiver<Handed>),
-    ) -> Result<Option<Lease>, OutboundError>
+        (seat, mut waiting): (Seat, Option<oneshot::Receiver<Handed>>),
+    ) -> Result<Lease, OutboundError>
     where
         F: Future<Output = Result<Fresh, OutboundError>> + Send + 'static,
     {
-        let (seat, mut waiting) = match seat {
-            Some(seat) => (seat, Some(waiting)),
-            None => match waiting.await {
-                Ok(Handed::Seat(seat)) => (seat, None),
-                Ok(Handed::Lease(mut lease)) => return Ok(lease.is_ready().await.then_some(lease)),
-                Err(_) => return Ok(None),
-            },
-        };
         let mut dialing = Box::pin(dial(seat));
         loop {
             let handed = async {
@@ -136,12 +148,12 @@ impl Pool {
             };
             tokio::select! {
                 biased;
-                fresh = &mut dialing => return Ok(Some(self.admit(key, bounds, fresh?))),
+                fresh = &mut dialing => return Ok(self.admit(key, bounds, fresh?)),
                 handed = handed => {
                     waiting = None;
                     if let Some(Handed::Lease(mut lease)) = handed && lease.is_ready().await {
                         self.keep_when_made(key.clone(), bounds, dialing);
-                        return Ok(Some(lease));
+                        return Ok(lease);
                     }
                 }
             }
@@ -173,16 +185,14 @@ impl Pool {
         };
         let (hand, waiting) = oneshot::channel();
         let Some(host) = host else { return Plan::Wait(waiting) };
-        if let Some(shared) = &mut host.shared {
-            if !shared.is_closed() {
-                let (conn, was_idle) = shared.borrow();
-                was_idle.map(|number| by_age.remove(&number));
-                return Plan::Use(Lease::again(self.this.clone(), key.clone(), bounds, conn));
-            }
-            if let Some(number) = shared.idle_number() {
-                by_age.remove(&number);
-            }
-            gone.extend(host.shared.take().map(Gone::Shared));
+        for shared in host.shared.extract_if(.., |shared| shared.is_closed()) {
+            shared.idle_number().map(|number| by_age.remove(&number));
+            gone.push(Gone::Shared(shared));
+        }
+        if let Some(shared) = host.shared.iter_mut().find(|shared| shared.has_room()) {
+            let (conn, was_idle) = shared.borrow();
+            was_idle.map(|number| by_age.remove(&number));
+            return Plan::Use(Lease::again(self.this.clone(), key.clone(), bounds, conn));
         }
         while let Some(idle) = host.idle.pop() {
             by_age.remove(&idle.number);
@@ -201,7 +211,7 @@ impl Pool {
         Plan::Dial(Seat { pool: self.this.clone(), key: key.clone(), is_taken: true }, waiting)
     }
 
-    /// Takes in a connection that was just made, for the request that made it. With HTTP/2 all that wait get it too.
+    /// Takes in a connection that was just made, for the request that made it. With HTTP/2 those that wait get it too, as far as it has room.
     fn admit(&self, key: &Key, bounds: Bounds, fresh: Fresh) -> Lease {
         let mut guard = self.lock();
         let number = guard.next_number();
@@ -211,25 +221,34 @@ impl Pool {
                 let mut shared = Shared::new(number, sender, fresh.task);
                 let (conn, _) = shared.borrow();
                 if let Some(host) = guard.hosts.get_mut(key)
-                    && host.shared.as_ref().is_none_or(Shared::is_closed)
+                    && !host.shared.iter().any(Shared::has_room)
+                    && !host.is_forgotten
                 {
-                    host.shared = Some(shared);
+                    host.shared.push(shared);
                 }
                 conn
             }
         };
-        let mut unwanted = Vec::new();
-        if let Some(host) = guard.hosts.get_mut(key)
-            && let Some(shared) = &mut host.shared
-        {
-            for waiter in host.waiters.drain(..) {
-                let (conn, _) = shared.borrow();
-                let lease = Lease::again(self.this.clone(), key.clone(), bounds, conn);
-                unwanted.extend(waiter.hand.send(Handed::Lease(lease)).err());
-            }
-        }
+        let unwanted = self.hand_out(&mut guard, key, bounds);
         drop(guard);
+        drop(unwanted);
         Lease::first(self.this.clone(), key.clone(), bounds, conn)
+    }
+
+    /// Gives shares in connections that have room to those that wait longest. What comes back is for nobody any more; it is
+    /// dropped once nobody is held up by it.
+    fn hand_out(&self, state: &mut State, key: &Key, bounds: Bounds) -> Vec<Handed> {
+        let (State { hosts, by_age, .. }, mut unwanted) = (state, Vec::new());
+        let Some(host) = hosts.get_mut(key) else { return unwanted };
+        while let Some(shared) = host.shared.iter_mut().find(|shared| shared.has_room())
+            && let Some(waiter) = host.waiters.pop_front()
+        {
+            let (conn, was_idle) = shared.borrow();
+            was_idle.map(|number| by_age.remove(&number));
+            let lease = Lease::again(self.this.clone(), key.clone(), bounds, conn);
+            unwanted.extend(waiter.hand.send(Handed::Lease(lease)).err());
+        }
+        unwanted
     }
 
     /// An HTTP/1 connection comes free: for whoever waits longest, or to wait itself.
@@ -268,17 +287,21 @@ impl Pool {
         let (idle_number, mut gone) = (guard.next_number(), Vec::new());
         let State { hosts, by_age, .. } = &mut *guard;
         let Some(host) = hosts.get_mut(key) else { return };
-        let Some(shared) = host.shared.as_mut().filter(|shared| shared.is(number)) else { return };
+        let idle_count = host.shared.iter().filter(|shared| shared.idle_number().is_some()).count();
+        let Some(index) = host.shared.iter().position(|shared| shared.is(number)) else { return };
+        let shared = &mut host.shared[index];
         if shared.give_back(idle_number, Instant::now() + bounds.idle_timeout) {
-            if shared.is_closed() || bounds.idle == 0 || host.is_forgotten {
-                gone.extend(host.shared.take().map(Gone::Shared));
+            if shared.is_closed() || idle_count >= bounds.idle || host.is_forgotten {
+                gone.push(Gone::Shared(host.shared.remove(index)));
             } else {
                 by_age.insert(idle_number, key.clone());
             }
         }
+        let unwanted = self.hand_out(&mut guard, key, bounds);
         gone.extend(guard.evict(self.max_idle));
         self.sweep_later(&mut guard);
         drop(guard);
+        drop(unwanted);
     }
 
     /// Lets go of all that belongs to a client.
@@ -289,7 +312,7 @@ impl Pool {
         by_age.retain(|_, key| key.client != client);
         for (_, host) in hosts.iter_mut().filter(|(key, _)| key.client == client) {
             gone.extend(host.idle.drain(..).map(Gone::Idle));
-            gone.extend(host.shared.take().map(Gone::Shared));
+            gone.extend(host.shared.drain(..).map(Gone::Shared));
             host.is_forgotten = true;
         }
         hosts.retain(|_, host| !host.is_empty());

@@ -84,7 +84,7 @@ impl Trail {
         let Some(location) = response.get(LOCATION).filter(|location| !location.is_empty()) else {
             return Ok(None);
         };
-        let text = location.to_str().map_err(|_| "its Location is not ASCII")?;
+        let text = std::str::from_utf8(location.as_bytes()).map_err(|_| "its Location is not UTF-8")?;
         let mut next = self.current.join(text).map_err(|error| format!("its Location: {error}"))?;
         next.set_fragment(None);
         if !matches!(next.scheme(), "http" | "https") {
@@ -151,7 +151,8 @@ mod tests {
         let mut trail = Trail::new(&method.parse().unwrap(), &from.parse().unwrap(), &map).unwrap();
         let mut step = None;
         for (status, location) in hops {
-            let response = [(LOCATION, location.parse().unwrap())].into_iter().collect();
+            let response =
+                [(LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap())].into_iter().collect();
             step = trail.next(StatusCode::from_u16(*status).unwrap(), &response, false).unwrap();
         }
         step
@@ -185,6 +186,7 @@ mod tests {
         assert_eq!(to("//b.test/z"), "http://b.test/z");
         assert_eq!(to("https://c.test"), "https://c.test/");
         assert_eq!(to("?r"), "http://a.test/x/y?r");
+        assert_eq!(to("/\u{fc}?\u{e9}"), "http://a.test/%C3%BC?%C3%A9", "as every browser reads it");
         let mut trail =
             Trail::new(&Method::GET, &"http://a.test/".parse().unwrap(), &HeaderMap::new()).unwrap();
         let response = [(LOCATION, HeaderValue::from_static("file:///etc/passwd"))].into_iter().collect();

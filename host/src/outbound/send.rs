@@ -63,6 +63,9 @@ async fn follow(
             return Err(failed(Kind::TooManyRedirects).because(after));
         }
         left -= 1;
+        if call.may_go_on.as_ref().is_some_and(|may_go_on| !may_go_on()) {
+            return Err(failed(Kind::TooFast));
+        }
         slurp(response.into_body()).await;
         let body = match &call.rewind {
             Some(rewind) if step.has_body => rewind(),

@@ -10,11 +10,13 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustls::pki_types::CertificateDer;
 
+use super::address::is_localhost;
+
 /// How connections are made and kept, and what a request may take. The default is `http.DefaultTransport`'s, with limits
 /// where that has none.
 #[derive(Clone, Debug)]
 pub struct TransportSettings {
-    /// To resolve a name and connect (Go: net.Dialer.Timeout).
+    /// To resolve a name and connect (Go: net.Dialer.Timeout); and to wait because of `max_per_host`.
     pub dial_timeout: Duration,
     /// For a TLS handshake (Go: Transport.TLSHandshakeTimeout).
     pub tls_handshake_timeout: Duration,
@@ -23,7 +25,7 @@ pub struct TransportSettings {
     /// How long a body waits for `100 Continue`, if its request has `Expect: 100-continue`; `None`: not at all (Go:
     /// Transport.ExpectContinueTimeout).
     pub expect_continue_timeout: Option<Duration>,
-    /// Between two pieces of a response's body.
+    /// Between two pieces of a response's body; and for a server to take more of a request's body, when there is more of it.
     pub body_idle_timeout: Option<Duration>,
     /// For a request with its redirects and the body of its response (Go: Client.Timeout).
     pub timeout: Option<Duration>,
@@ -33,7 +35,8 @@ pub struct TransportSettings {
     pub max_idle: usize,
     /// Connections to one host that may; beyond it one that comes free is closed. 0: none is used twice.
     pub max_idle_per_host: usize,
-    /// Connections to one host; beyond it requests wait (Go: Transport.MaxConnsPerHost).
+    /// Connections to one host; beyond it requests wait (Go: Transport.MaxConnsPerHost). One with HTTP/2
+    /// serves up to 100 requests at a time.
     pub max_per_host: Option<NonZeroUsize>,
     /// Bytes of a response's header; a response with more is an error. A header has at most 100 fields on HTTP/1.
     pub response_header_bytes: u32,
@@ -92,11 +95,11 @@ impl EnvironmentProxies {
         is_named.then(|| Self(Arc::new(matcher)))
     }
 
-    /// The proxy for this target. The machine itself is never reached through one.
+    /// The proxy for this target, which resolves the target's name itself. This machine is never reached through one.
     pub(super) fn of(&self, target: &Uri) -> Option<Intercept> {
         let host = target.host()?.trim_matches(['[', ']']);
-        let is_local = host.eq_ignore_ascii_case("localhost")
-            || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let is_local =
+            is_localhost(host) || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
         if is_local { None } else { self.0.intercept(target) }
     }
 }
@@ -140,6 +143,8 @@ mod tests {
             "http://localhost/",
             "http://[::1]/",
             "http://127.0.0.2/",
+            "http://LocalHost./",
+            "http://a.localhost/",
         ] {
             assert_eq!(of(direct), None, "{direct}");
         }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
+mod http2;
 mod phases;
 mod policy;
 mod reuse;
@@ -68,6 +69,15 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
+/// What comes up to these bytes, with them.
+async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        read.push(stream.read_u8().await.unwrap());
+    }
+    read
+}
+
 /// A policy that keeps what it was asked, and refuses addresses that are not public unless `is_open`.
 #[derive(Debug, Default)]
 struct Asked {
@@ -109,6 +119,20 @@ fn get(url: &str) -> Request<OutBody> {
 
 async fn text(response: Response<InBody>) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// What all of so many requests at once are answered.
+async fn all_at_once(client: &Client, url: &str, count: usize) -> Vec<String> {
+    let send = |_| {
+        let (client, url) = (client.clone(), url.to_owned());
+        tokio::spawn(async move { outcome(&client, get(&url), Call::default()).await.unwrap() })
+    };
+    let all: Vec<_> = (0..count).map(send).collect();
+    let mut answers = Vec::new();
+    for one in all {
+        answers.push(one.await.unwrap());
+    }
+    answers
 }
 
 /// What becomes of a request, its response's body included.

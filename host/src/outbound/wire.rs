@@ -117,6 +117,10 @@ fn set_length(fields: &mut HeaderMap, method: &Method, body: &OutBody) {
             if !is_good {
                 fields.remove(CONTENT_LENGTH);
             }
+            // hyper sends no body with GET and HEAD unless something says that there is one.
+            if !fields.contains_key(CONTENT_LENGTH) {
+                fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
         }
     }
 }

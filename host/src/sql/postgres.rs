@@ -1,145 +1,127 @@
-//! PostgreSQL: a pool of connections that are made when they are needed, and made again when they break off.
+//! PostgreSQL: sessions that are made when they are needed, and made again when they break off.
 //!
-//! The server is told to cancel what nobody waits for any more, and a connection whose state is not known is closed: only one that
-//! is idle goes back into the pool, and it is cleaned of what its user may have set before the next one has it.
+//! The server is told to cancel what nobody waits for any more, and a session whose state is not known is closed: only one that
+//! is idle is given back, and it is cleaned of what its user may have set before anybody has it again.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType, Timeouts,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::config::SslMode;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+mod dial;
 mod keyword;
 mod migrate;
 mod numeric;
+mod pool;
 mod statement;
 mod times;
 mod types;
+mod watch;
 
 pub(super) use migrate::migrate;
 
-use self::statement::{Outcome, explain};
-use super::error::{Error, ErrorKind, chain};
+use self::dial::{CONNECT_TIMEOUT, Dialer};
+use self::pool::{Lease, Pool};
+use self::statement::{Failed, Outcome, explain};
+use super::error::{Error, ErrorKind};
 use super::rows::{Rows, Value};
-use super::{Access, Executed, Limits};
+use super::{Access, Executed, Limits, User};
 
-/// Time to connect to a server that does not answer, unless its URL says `connect_timeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What a session is cleaned with between two users: what they have set, taken or made in it, also in a transaction that the
-/// server may think is open.
-const CLEAN: &str = "ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; SELECT \
-                     pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
-
-/// Statements that a connection keeps prepared; when there are more, all of them go.
-const PREPARED_MAX: usize = 64;
+/// Messages of a server that are always taken, in bytes, however small results must be.
+const MESSAGE_BYTES_MIN: u64 = 64 << 10;
 
 /// One server.
+#[derive(Debug)]
 pub(super) struct Postgres {
     pool: Pool,
-    tls: MakeRustlsConnect,
     limits: Limits,
-}
-
-impl fmt::Debug for Postgres {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres").field("pool", &self.pool.status()).finish_non_exhaustive()
-    }
 }
 
 impl Postgres {
     pub(super) fn new(config: &tokio_postgres::Config, limits: &Limits) -> Result<Self, Error> {
-        let tls = tls(config)?;
-        let config = session(config, limits.timeout, limits.transaction_timeout);
-        let recycling_method = RecyclingMethod::Custom(CLEAN.to_owned());
-        let manager = Manager::from_config(config, tls.clone(), ManagerConfig { recycling_method });
-        let pool = Pool::builder(manager)
-            .max_size(limits.connections_max as usize)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Unavailable, error.to_string()))?;
-        Ok(Self { pool, tls, limits: limits.clone() })
+        let message_bytes_max = limits.bytes_max.max(MESSAGE_BYTES_MIN);
+        let dialer = Dialer::new(config, limits.timeout, limits.transaction_timeout, message_bytes_max)?;
+        Ok(Self { pool: Pool::new(dialer, limits.connections_max), limits: limits.clone() })
     }
 
-    /// Waits for a connection.
-    async fn lease(&self, deadline: Instant) -> Result<Flight, Error> {
-        let left = Some(deadline.saturating_duration_since(Instant::now()));
-        let timeouts = Timeouts { wait: left, create: left, recycle: left };
-        let client = match timeout_at(deadline, self.pool.timeout_get(&timeouts)).await {
-            Ok(client) => client.map_err(unavailable)?,
-            Err(_) => return Err(unavailable(PoolError::Timeout(TimeoutType::Create))),
-        };
-        if client.statement_cache.size() > PREPARED_MAX {
-            client.statement_cache.clear();
-        }
-        let runtime = Handle::current();
-        Ok(Flight { client: Some(client), is_idle: true, tls: self.tls.clone(), runtime })
+    /// What sessions know of tables is not true any more.
+    pub(super) fn forget(&self) {
+        self.pool.forget();
+    }
+
+    async fn lease(&self, user: User<'_>, deadline: Instant) -> Result<Flight, Error> {
+        let lease = self.pool.lease(user, deadline).await?;
+        Ok(Flight { lease: Some(lease), is_idle: true, runtime: Handle::current() })
     }
 
     pub(super) async fn execute(
         &self,
-        access: Access,
+        user: User<'_>,
         sql: &str,
         values: &[Value],
         deadline: Instant,
     ) -> Result<Executed, Error> {
-        Ok(self.run(access, sql, values, deadline).await?.executed)
+        Ok(self.run(user, sql, values, deadline).await?.executed)
     }
 
     pub(super) async fn query(
         &self,
-        access: Access,
+        user: User<'_>,
         sql: &str,
         values: &[Value],
         deadline: Instant,
     ) -> Result<Rows, Error> {
-        Ok(self.run(access, sql, values, deadline).await?.rows)
+        Ok(self.run(user, sql, values, deadline).await?.rows)
     }
 
     async fn run(
         &self,
-        access: Access,
+        user: User<'_>,
         sql: &str,
         values: &[Value],
         deadline: Instant,
     ) -> Result<Outcome, Error> {
-        if access == Access::ReadOnly {
-            // Only the server knows what a statement changes, and functions may.
-            let mut begun = self.begin(access, deadline).await?;
-            let outcome = begun.run(sql, values, deadline).await?;
-            begun.commit(deadline).await?;
-            return Ok(outcome);
+        keyword::check(sql, user.access)?;
+        let mut flight = self.lease(user, deadline).await?;
+        // Only the server knows what a statement changes, and functions may.
+        let is_read_only = user.access == Access::ReadOnly;
+        if is_read_only {
+            flight.command(begin(user.access), deadline).await?;
         }
-        keyword::check(sql)?;
-        let mut flight = self.lease(deadline).await?;
-        flight.run(sql, values, &self.limits, deadline).await
+        let mut ran = flight.run(sql, values, &self.limits, deadline).await;
+        if matches!(ran, Err(Failed::Stale(_))) {
+            // It has done nothing yet, and is prepared anew.
+            if is_read_only {
+                flight.command("ROLLBACK; BEGIN READ ONLY", deadline).await?;
+            }
+            ran = flight.run(sql, values, &self.limits, deadline).await;
+        }
+        let outcome = ran?;
+        if is_read_only {
+            flight.command("COMMIT", deadline).await?;
+        }
+        Ok(outcome)
     }
 
-    pub(super) async fn begin(&self, access: Access, deadline: Instant) -> Result<Begun, Error> {
-        let mut flight = self.lease(deadline).await?;
-        let begin = match access {
-            Access::ReadOnly => "BEGIN READ ONLY",
-            Access::Full => "BEGIN",
-        };
-        flight.command(begin, deadline).await?;
-        Ok(Begun { flight: Some(flight), limits: self.limits.clone() })
+    pub(super) async fn begin(&self, user: User<'_>, deadline: Instant) -> Result<Begun, Error> {
+        let mut flight = self.lease(user, deadline).await?;
+        flight.command(begin(user.access), deadline).await?;
+        Ok(Begun { flight, access: user.access, limits: self.limits.clone() })
     }
 }
 
-/// A connection for somebody. Given back by being dropped, if it is idle; else what it does is cancelled, and it is closed.
+fn begin(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => "BEGIN READ ONLY",
+        Access::Full => "BEGIN",
+    }
+}
+
+/// A session for somebody. Given back by being dropped, if it is idle; else what it does is cancelled, and it is closed.
 struct Flight {
     /// Always there, until it is dropped.
-    client: Option<Object>,
+    lease: Option<Lease>,
     is_idle: bool,
-    tls: MakeRustlsConnect,
     runtime: Handle,
 }
 
@@ -156,19 +138,19 @@ impl Flight {
         values: &[Value],
         limits: &Limits,
         deadline: Instant,
-    ) -> Result<Outcome, Error> {
-        let client = self.client.as_ref().ok_or_else(closed)?;
+    ) -> Result<Outcome, Failed> {
+        let lease = self.lease.as_mut().ok_or_else(closed)?;
         self.is_idle = false;
-        let ran = timeout_at(deadline, statement::run(client, sql, values, limits)).await;
-        let ran = ran.unwrap_or_else(|_| Err(overdue()));
-        self.is_idle = ran.as_ref().err().is_none_or(|error| is_answer(error.kind));
+        let ran = timeout_at(deadline, statement::run(&mut lease.session, sql, values, limits)).await;
+        let ran = ran.unwrap_or_else(|_| Err(overdue().into()));
+        self.is_idle = ran.as_ref().err().is_none_or(|failed| is_answer(failed.error().kind));
         ran
     }
 
     async fn command(&mut self, sql: &str, deadline: Instant) -> Result<(), Error> {
-        let client = self.client.as_ref().ok_or_else(closed)?;
+        let lease = self.lease.as_ref().ok_or_else(closed)?;
         self.is_idle = false;
-        let ran = timeout_at(deadline, client.batch_execute(sql)).await;
+        let ran = timeout_at(deadline, lease.session.connected.client.batch_execute(sql)).await;
         let ran = ran.map_err(|_| overdue())?.map_err(|error| explain(&error));
         self.is_idle = ran.as_ref().err().is_none_or(|error| is_answer(error.kind));
         ran
@@ -177,15 +159,15 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
+        let Some(lease) = self.lease.take() else { return };
         if self.is_idle {
-            return; // the pool has it back
+            self.runtime.spawn(lease.give_back());
+            return;
         }
-        let cancel = client.cancel_token();
-        let tls = self.tls.clone();
-        drop(Object::take(client));
+        let (canceller, dialer) = (lease.session.connected.canceller(), lease.shelf.dialer.clone());
+        drop(lease);
         self.runtime.spawn(async move {
-            let cancelled = tokio::time::timeout(CONNECT_TIMEOUT, cancel.cancel_query(tls)).await;
+            let cancelled = tokio::time::timeout(CONNECT_TIMEOUT, dialer.cancel(canceller)).await;
             if !matches!(cancelled, Ok(Ok(()))) {
                 tracing::debug!(
                     "a statement could not be cancelled; the server ends it at its `statement_timeout`"
@@ -195,11 +177,11 @@ impl Drop for Flight {
     }
 }
 
-/// The connection of a transaction.
+/// The session of a transaction. Given back, it is rolled back.
 #[derive(Debug)]
 pub(super) struct Begun {
-    /// Always there, until it has ended.
-    flight: Option<Flight>,
+    flight: Flight,
+    access: Access,
     limits: Limits,
 }
 
@@ -223,82 +205,13 @@ impl Begun {
     }
 
     async fn run(&mut self, sql: &str, values: &[Value], deadline: Instant) -> Result<Outcome, Error> {
-        keyword::check(sql)?;
-        let flight = self.flight.as_mut().ok_or_else(closed)?;
-        flight.run(sql, values, &self.limits, deadline).await
+        keyword::check(sql, self.access)?;
+        Ok(self.flight.run(sql, values, &self.limits, deadline).await?)
     }
 
     pub(super) async fn commit(mut self, deadline: Instant) -> Result<(), Error> {
-        let mut flight = self.flight.take().ok_or_else(closed)?;
-        flight.command("COMMIT", deadline).await
+        self.flight.command("COMMIT", deadline).await
     }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        let Some(mut flight) = self.flight.take().filter(|flight| flight.is_idle) else { return };
-        // Its locks must go now, not when the connection is next used.
-        let runtime = flight.runtime.clone();
-        runtime.spawn(async move {
-            let _ = flight.command("ROLLBACK", Instant::now() + CONNECT_TIMEOUT).await;
-        });
-    }
-}
-
-/// What all sessions start with.
-fn session(
-    config: &tokio_postgres::Config,
-    timeout: Duration,
-    transaction: Duration,
-) -> tokio_postgres::Config {
-    let mut config = config.clone();
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    if config.get_application_name().is_none() {
-        config.application_name("wasmux");
-    }
-    // As options, so that RESET ALL goes back to them. We end statements ourselves; these are for when we are gone.
-    let own = config.get_options().unwrap_or_default();
-    let options = format!(
-        "{own} -c statement_timeout={} -c idle_in_transaction_session_timeout={}",
-        timeout.as_millis(),
-        transaction.as_millis()
-    );
-    config.options(options.trim());
-    config
-}
-
-/// TLS with the certificate authorities of the system, for servers that offer it (`sslmode=prefer`, the default) or must.
-fn tls(config: &tokio_postgres::Config) -> Result<MakeRustlsConnect, Error> {
-    let mut roots = RootCertStore::empty();
-    if config.get_ssl_mode() != SslMode::Disable {
-        let found: Vec<CertificateDer<'static>> = rustls_native_certs::load_native_certs().certs;
-        roots.add_parsable_certificates(found);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder
-        .map_err(|error| Error::new(ErrorKind::Unavailable, format!("TLS cannot be set up: {error}")))?;
-    Ok(MakeRustlsConnect::new(builder.with_root_certificates(roots).with_no_client_auth()))
-}
-
-fn unavailable(error: PoolError) -> Error {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => Error::new(
-            ErrorKind::Busy,
-            "no connection to the database became free within `timeout`: others hold all `max_connections`",
-        ),
-        PoolError::Timeout(_) => {
-            Error::new(ErrorKind::Unavailable, "the database server did not answer within `timeout`")
-        }
-        PoolError::Backend(error) => cannot_connect(&error),
-        other => Error::new(ErrorKind::Unavailable, format!("no connection to the database: {other}")),
-    }
-}
-
-fn cannot_connect(error: &tokio_postgres::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("no connection to the database: {}", chain(error)))
 }
 
 /// Whether such an error is all that the server has to say; after others it may still be sending.

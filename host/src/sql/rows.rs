@@ -58,8 +58,7 @@ impl Rows {
         }
         let bytes = self.bytes + row_bytes(&row);
         if bytes as u64 > limits.bytes_max {
-            let message = format!("the result is larger than `max_bytes`, {} bytes", limits.bytes_max);
-            return Err(Error::new(ErrorKind::Bytes, message));
+            return Err(too_large(limits));
         }
         self.bytes = bytes;
         self.rows.push_back(row);
@@ -106,6 +105,12 @@ impl Iterator for Rows {
         self.bytes -= row_bytes(&row);
         Some(row)
     }
+}
+
+/// What a result fails with that has more bytes than it may.
+pub(super) fn too_large(limits: &Limits) -> Error {
+    let message = format!("the result is larger than `max_bytes`, {} bytes", limits.bytes_max);
+    Error::new(ErrorKind::Bytes, message)
 }
 
 fn row_bytes(row: &Row) -> usize {

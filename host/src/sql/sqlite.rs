@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+mod functions;
 mod guard;
 mod migrate;
 mod open;

@@ -20,7 +20,8 @@ fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-const FULL: Access = Access::Full;
+const FULL: User<'static> = User { name: "tests", access: Access::Full };
+const READ: User<'static> = User { name: "tests", access: Access::ReadOnly };
 
 async fn count(database: &Database, table: &str) -> i64 {
     let mut rows = database.query(FULL, &format!("select count(*) from {table}"), vec![]).await.unwrap();
@@ -99,6 +100,8 @@ async fn errors_say_what_they_are() {
         ("savepoint x", ErrorKind::Denied),
         ("create temp table x (a)", ErrorKind::Denied),
         ("create table wasmux_migrations (a)", ErrorKind::Denied),
+        ("create virtual table wasmux_migrations using fts5 (a)", ErrorKind::Denied),
+        ("alter table c rename to \"Wasmux_Migrations\"", ErrorKind::Denied),
     ] {
         let error = database.query(FULL, sql, vec![]).await.unwrap_err();
         assert_eq!(error.kind, kind, "{sql}: {error}");
@@ -113,7 +116,7 @@ async fn errors_say_what_they_are() {
 #[tokio::test]
 async fn read_only_grants_read() {
     let (_folder, database) = database(Limits::default());
-    let read = Access::ReadOnly;
+    let read = READ;
     assert_eq!(database.query(read, "select 1", vec![]).await.unwrap().len(), 1);
     database.execute(FULL, "create table t (a)", vec![]).await.unwrap();
     for sql in ["insert into t values (1) returning a", "delete from t", "drop table t", "create table u (a)"]
@@ -267,6 +270,67 @@ fn urls_are_read_and_never_shown() {
     }
 }
 
+/// The most memory that this process has had, in KiB.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_row_is_not_copied_before_its_size_is_known() {
+    let (_folder, database) = database(Limits::default());
+    let blobs = vec!["zeroblob(3900000)"; 60].join(", ");
+    let before = peak_kib();
+    let error = database.query(FULL, &format!("select {blobs}"), vec![]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Bytes, "{error}");
+    // SQLite has 223 MiB of such values itself; a copy of them would be as much again.
+    assert!(peak_kib() - before < 350 << 10, "{} KiB", peak_kib() - before);
+    let many = vec!["1"; 201].join(", ");
+    let error = database.query(FULL, &format!("select {many}"), vec![]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Statement, "{error}");
+    assert_eq!(database.query(FULL, "select 1", vec![]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn long_functions_end_in_time() {
+    let limits = Limits { timeout: Duration::from_millis(500), connections_max: 1, ..Limits::default() };
+    let (_folder, database) = database(limits);
+    let text = "replace(hex(zeroblob(1000000)), '0', 'a')";
+    let begun = Instant::now();
+    for sql in [
+        format!("select instr({text}, substr({text}, 1, 1000000) || 'b')"),
+        format!("select length(replace({text}, substr({text}, 1, 1000000) || 'b', 'c'))"),
+        format!("select length(trim({text}, 'b' || {text} || 'c'))"),
+        format!(
+            "with recursive n (i) as (select 1 union all select i + 1 from n) select sum(length({text})) from n"
+        ),
+        format!("select {text} like '%{}%'", "a".repeat(250) + "b"),
+    ] {
+        let asked = database.query(FULL, &sql, vec![]);
+        let _ = asked.await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_result_has_the_columns_of_its_table() {
+    let (_folder, database) = database(Limits { connections_max: 1, ..Limits::default() });
+    database.execute(FULL, "create table t (a)", vec![]).await.unwrap();
+    for user in [FULL, READ] {
+        assert_eq!(database.query(user, "select * from t", vec![]).await.unwrap().columns().len(), 1);
+    }
+    database.execute(FULL, "alter table t add column b", vec![]).await.unwrap();
+    assert_eq!(database.query(READ, "select * from t", vec![]).await.unwrap().columns(), ["a", "b"]);
+    database.execute(FULL, "insert into t values (1, 2)", vec![]).await.unwrap();
+    database.query(READ, "select * from t", vec![]).await.unwrap();
+    database.execute(FULL, "alter table t rename column b to c", vec![]).await.unwrap();
+    database.execute(FULL, "alter table t add column d default 3", vec![]).await.unwrap();
+    let mut rows = database.query(READ, "select * from t", vec![]).await.unwrap();
+    assert_eq!(rows.columns(), ["a", "c", "d"]);
+    assert_eq!(rows.next(), Some(vec![1.into(), 2.into(), 3.into()]));
+}
+
 fn migrations(files: &[(&str, &str)]) -> Folder {
     let migration = |(index, (name, sql)): (usize, &(&str, &str))| Migration {
         number: index as u32 + 1,
@@ -303,6 +367,14 @@ fn migrations_are_applied_once_and_whole() {
             "0002_bad.sql:2: does not apply: the statement is not",
         ),
         ("pragma journal_mode = delete", "0002_bad.sql:1: does not apply: the statement is not allowed"),
+        (
+            "create index i on wasmux_migrations (name)",
+            "0002_bad.sql:1: does not apply: the statement is not allowed",
+        ),
+        (
+            "alter table notes rename to wasmux_migrations",
+            "0002_bad.sql:1: does not apply: there is already another table",
+        ),
     ] {
         let error = database.migrate(&migrations(&[notes, ("bad", bad)])).unwrap_err().to_string();
         assert!(error.starts_with(wanted), "{error}");

@@ -1,55 +1,68 @@
 //! Calls as `wasi:http/outgoing-handler` 0.2 has them.
+//!
+//! The standard knows neither redirects nor a time for all of a call: both are seen to here, while the guest waits.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
+use http::HeaderMap;
 use wasip2::{
-    clocks::monotonic_clock,
+    clocks::monotonic_clock::{self, Instant},
     http::{
         outgoing_handler,
         types::{
-            ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody,
-            OutgoingRequest, RequestOptions, Scheme,
+            Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
+            RequestOptions, Scheme,
         },
     },
-    io::{
-        poll::poll,
-        streams::{InputStream, OutputStream, StreamError},
-    },
+    io::{poll::poll, streams::OutputStream},
 };
 use wasmux_abi::{CALL_STREAMED, Errno};
 
-use super::errno_of;
-use crate::{client::Options, fields::FieldBlock};
+use super::{
+    error_code,
+    incoming::{Body, is_ready_by},
+};
+use crate::{
+    client::{
+        Options,
+        redirect::{Next, Trail},
+        url::Url,
+    },
+    fields::{self, FieldBlock},
+    sys::incoming_head::Field,
+};
 
-/// What the standard lets one write at a time, in bytes.
-const WRITE_BYTES: usize = 4096;
+/// Calls that can be waited for at a time, as in modules.
+const WAITED_MAX: usize = 64;
 
-/// A call. What is inside others comes before them: it is dropped first.
-pub(crate) struct Call {
-    upload: Option<(OutputStream, OutgoingBody)>,
-    body: Option<(InputStream, IncomingBody)>,
-    response: Option<IncomingResponse>,
-    future: FutureIncomingResponse,
-    trailers: Vec<u8>,
-    failure: Option<ErrorCode>,
-}
+/// Why there is no response, for the SDK and in words; none where the SDK's own say as much.
+type Failure = (Errno, String);
 
 fn invalid<E>(_: E) -> Errno {
     Errno::Invalid
 }
 
-/// Scheme, authority and the rest of an absolute URL.
-fn split(url: &str) -> Option<(Scheme, &str, &str)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = match scheme {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        _ => return None,
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(end);
-    Some((scheme, authority, target.split('#').next().unwrap_or_default()))
+/// A call. It goes on, to where redirects lead, while somebody waits for it.
+pub(crate) struct Call(RefCell<State>);
+
+/// What is inside others comes before them: it is dropped first.
+struct State {
+    upload: Option<Upload>,
+    body: Body,
+    response: Option<IncomingResponse>,
+    future: FutureIncomingResponse,
+    trailers: Vec<Field>,
+    failure: Option<Failure>,
+    deadline: Option<Instant>,
+    options: Options,
+    /// Redirects that are still followed, and what they need: none where they are not.
+    left: u32,
+    trail: Option<Trail>,
+    replay: Vec<u8>,
 }
+
+/// A request's body on its way; the stream comes before the body, whose child it is.
+struct Upload(OutputStream, OutgoingBody);
 
 fn method_of(name: &str) -> Method {
     match name {
@@ -66,19 +79,59 @@ fn method_of(name: &str) -> Method {
     }
 }
 
-fn options_of(options: &Options) -> Option<RequestOptions> {
+fn options_of(options: &Options) -> Result<RequestOptions, Errno> {
     let made = RequestOptions::new();
     let nanos = |ms: u32| (ms > 0).then_some(u64::from(ms) * 1_000_000);
-    // The standard has no limit for all of it; the head, which is most of the waiting, comes in time at least.
-    let first = options.first_byte_timeout_ms;
-    let first = if first == 0 { options.timeout_ms } else { first };
-    made.set_connect_timeout(nanos(options.connect_timeout_ms)).ok()?;
-    made.set_first_byte_timeout(nanos(first)).ok()?;
-    made.set_between_bytes_timeout(nanos(options.between_bytes_timeout_ms)).ok()?;
-    Some(made)
+    made.set_connect_timeout(nanos(options.connect_timeout_ms)).map_err(invalid)?;
+    made.set_first_byte_timeout(nanos(options.first_byte_timeout_ms)).map_err(invalid)?;
+    made.set_between_bytes_timeout(nanos(options.between_bytes_timeout_ms)).map_err(invalid)?;
+    Ok(made)
+}
+
+/// The time so many nanoseconds from now.
+fn after(nanos: u64) -> Instant {
+    monotonic_clock::now().saturating_add(nanos)
+}
+
+/// Sends the head of a request, with the declared length of its body, if it has one.
+fn begin(
+    method: &str,
+    url: &Url,
+    fields: &HeaderMap,
+    length: Option<usize>,
+    options: &Options,
+) -> Result<(Upload, FutureIncomingResponse), Failure> {
+    let refused = |errno| (errno, String::new());
+    let mut list: Vec<Field> = Vec::with_capacity(fields.len() + 1);
+    fields::visit(fields, &mut |name, value| {
+        list.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+    });
+    if let Some(credentials) = url.credentials().filter(|_| !fields.contains_key("authorization")) {
+        list.push(("authorization".to_owned(), credentials.into_bytes()));
+    }
+    if let Some(length) = length {
+        list.retain(|(name, _)| name != "content-length");
+        list.push(("content-length".to_owned(), length.to_string().into_bytes()));
+    }
+    let scheme = if url.scheme == "https" { Scheme::Https } else { Scheme::Http };
+    let make = || {
+        let request = OutgoingRequest::new(Fields::from_list(&list).map_err(invalid)?);
+        request.set_method(&method_of(method)).map_err(invalid)?;
+        request.set_scheme(Some(&scheme)).map_err(invalid)?;
+        request.set_authority(Some(&url.authority)).map_err(invalid)?;
+        request.set_path_with_query(Some(&url.target())).map_err(invalid)?;
+        let body = request.body().map_err(invalid)?;
+        let stream = body.write().map_err(invalid)?;
+        Ok((request, Upload(stream, body), options_of(options)?))
+    };
+    let (request, upload, options) = make().map_err(refused)?;
+    let sent = outgoing_handler::handle(request, Some(options));
+    let future = sent.map_err(|code| (error_code::errno(&code), error_code::words(&code)))?;
+    Ok((upload, future))
 }
 
 impl Call {
+    /// Sends a request. A body that is not streamed has left when this returns, or nobody takes it any more.
     pub(crate) fn send(
         method: &str,
         url: &str,
@@ -86,150 +139,189 @@ impl Call {
         body: &[u8],
         options: &Options,
     ) -> Result<Self, Errno> {
-        let (scheme, authority, target) = split(url).ok_or(Errno::Invalid)?;
-        let pairs = wasmux_abi::fields(block).map_err(invalid)?;
-        let mut entries: Vec<_> =
-            pairs.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec())).collect();
-        if !body.is_empty() && options.flags & CALL_STREAMED == 0 {
-            entries.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+        let target = Url::parse(url).ok_or(Errno::Invalid)?;
+        let fields = fields::parse(block);
+        let is_streamed = options.flags & CALL_STREAMED != 0;
+        let length = (!is_streamed && !body.is_empty()).then_some(body.len());
+        let deadline = (options.timeout_ms > 0).then(|| after(u64::from(options.timeout_ms) * 1_000_000));
+        let (upload, future) =
+            begin(method, &target, &fields, length, options).map_err(|(errno, _)| errno)?;
+        let follows = options.redirects > 0;
+        let trail = if follows { Trail::new(method, url, fields) } else { None };
+        let mut state = State {
+            upload: Some(upload),
+            body: Body::Unread,
+            response: None,
+            future,
+            trailers: Vec::new(),
+            failure: None,
+            deadline,
+            options: *options,
+            left: options.redirects,
+            replay: if trail.is_some() { body.to_vec() } else { Vec::new() },
+            trail,
+        };
+        if !is_streamed {
+            state.send_body(body);
         }
-        let request = OutgoingRequest::new(Fields::from_list(&entries).map_err(invalid)?);
-        request.set_method(&method_of(method)).map_err(invalid)?;
-        request.set_scheme(Some(&scheme)).map_err(invalid)?;
-        request.set_authority(Some(authority)).map_err(invalid)?;
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        request.set_path_with_query(Some(&target)).map_err(invalid)?;
-        let outgoing = request.body().map_err(invalid)?;
-        let stream = outgoing.write().map_err(invalid)?;
-        let future = outgoing_handler::handle(request, options_of(options)).map_err(|code| errno(&code))?;
-        let upload = Some((stream, outgoing));
-        let mut call =
-            Self { upload, body: None, response: None, future, trailers: Vec::new(), failure: None };
-        // What it fails with, the response says better.
-        let _ = call.write(body);
-        if options.flags & CALL_STREAMED == 0 {
-            let _ = call.finish(&[]);
-        }
-        Ok(call)
+        Ok(Self(RefCell::new(state)))
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) -> Result<(), Errno> {
-        let Some((stream, _)) = &self.upload else { return Err(Errno::State) };
-        for piece in data.chunks(WRITE_BYTES) {
-            stream.blocking_write_and_flush(piece).map_err(|_| Errno::Gone)?;
+        self.0.get_mut().write(data)
+    }
+
+    pub(crate) fn finish(&mut self, block: &[u8]) -> Result<(), Errno> {
+        self.0.get_mut().finish(block)
+    }
+
+    pub(crate) fn head(&mut self) -> Result<Vec<u8>, Errno> {
+        let state = self.0.get_mut();
+        if let Some((errno, _)) = &state.failure {
+            return Err(*errno);
+        }
+        let response = state.response.as_ref().ok_or(Errno::State)?;
+        let mut head = u32::from(response.status()).to_le_bytes().to_vec();
+        head.extend_from_slice(block_of(&response.headers().entries()).finish());
+        state.body.open(|| response.consume());
+        Ok(head)
+    }
+
+    /// Reads bytes of the response; at its end the trailers, too, without which it is not whole.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+        let state = self.0.get_mut();
+        let count = state.body.read(into, state.deadline)?;
+        if count == 0 && !into.is_empty() {
+            state.trailers.extend(state.body.trailers(state.deadline)?);
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn trailers(&mut self) -> Result<Vec<u8>, Errno> {
+        let state = self.0.get_mut();
+        match state.body {
+            Body::Done => Ok(block_of(&state.trailers).finish().to_vec()),
+            Body::Failed(errno) => Err(errno),
+            Body::Unread | Body::Open { .. } | Body::Ended(_) => Err(Errno::State),
+        }
+    }
+
+    /// What there is to say about its failure.
+    pub(crate) fn error(&mut self) -> String {
+        self.0.get_mut().failure.as_ref().map(|(_, words)| words.clone()).unwrap_or_default()
+    }
+}
+
+fn block_of(list: &[Field]) -> FieldBlock {
+    let mut block = FieldBlock::new();
+    list.iter().for_each(|(name, value)| block.push(name.as_bytes(), value));
+    block
+}
+
+impl State {
+    fn send_body(&mut self, body: &[u8]) {
+        // What it fails with, the response says better.
+        let _ = self.write(body).and_then(|()| self.finish(&[]));
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> Result<(), Errno> {
+        while !data.is_empty() {
+            let Some(Upload(stream, _)) = &self.upload else { return Err(Errno::Gone) };
+            let room = stream.check_write().map_err(|_| Errno::Gone)?;
+            if room == 0 {
+                if !is_ready_by(&stream.subscribe(), self.deadline) {
+                    self.fail(Errno::Timeout, String::new());
+                    return Err(Errno::Gone);
+                }
+                continue;
+            }
+            let (now, later) = data.split_at(data.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            stream.write(now).map_err(|_| Errno::Gone)?;
+            data = later;
         }
         Ok(())
     }
 
-    pub(crate) fn finish(&mut self, block: &[u8]) -> Result<(), Errno> {
-        let (stream, body) = self.upload.take().ok_or(Errno::State)?;
-        drop(stream);
-        let pairs = wasmux_abi::fields(block).map_err(invalid)?;
-        let entries: Vec<_> =
-            pairs.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec())).collect();
-        let trailers =
-            if entries.is_empty() { None } else { Some(Fields::from_list(&entries).map_err(invalid)?) };
+    fn finish(&mut self, block: &[u8]) -> Result<(), Errno> {
+        let Upload(stream, body) = self.upload.take().ok_or(Errno::Gone)?;
+        drop(stream); // the body cannot end before its stream
+        let trailers = fields::parse(block);
+        let mut list: Vec<Field> = Vec::new();
+        fields::visit(&trailers, &mut |name, value| {
+            list.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        });
+        let trailers = if list.is_empty() { None } else { Some(Fields::from_list(&list).map_err(invalid)?) };
         OutgoingBody::finish(body, trailers).map_err(|_| Errno::Gone)
     }
 
-    /// Takes the response, once the future is ready.
-    fn take(&mut self) -> Result<&IncomingResponse, Errno> {
-        if let Some(code) = &self.failure {
-            return Err(errno(code));
+    fn fail(&mut self, errno: Errno, words: String) {
+        self.upload = None;
+        self.failure = Some((errno, words));
+    }
+
+    /// Whether it is known how the call went; a redirect that has come is followed, and leaves that open.
+    fn is_settled(&mut self) -> bool {
+        if self.failure.is_some() || self.response.is_some() {
+            return true;
         }
-        if self.response.is_none() {
-            match self.future.get() {
-                None => return Err(Errno::State),
-                Some(Ok(Ok(response))) => self.response = Some(response),
-                Some(Ok(Err(code))) => return Err(errno(self.failure.insert(code))),
-                Some(Err(())) => return Err(Errno::State),
+        match self.future.get() {
+            None if self.deadline.is_some_and(|at| monotonic_clock::now() >= at) => {
+                self.fail(Errno::Timeout, String::new());
             }
+            None => return false,
+            Some(Ok(Ok(response))) => match self.follow(&response) {
+                Ok(true) => return false,
+                Ok(false) => self.response = Some(response),
+                Err((errno, words)) => self.fail(errno, words),
+            },
+            Some(Ok(Err(code))) => self.fail(error_code::errno(&code), error_code::words(&code)),
+            Some(Err(())) => self.fail(Errno::State, String::new()),
         }
-        self.response.as_ref().ok_or(Errno::State)
+        true
     }
 
-    pub(crate) fn head(&mut self) -> Result<Vec<u8>, Errno> {
-        let response = self.take()?;
-        let mut head = u32::from(response.status()).to_le_bytes().to_vec();
-        let mut block = FieldBlock::new();
-        response.headers().entries().iter().for_each(|(name, value)| block.push(name.as_bytes(), value));
-        head.extend_from_slice(block.finish());
-        if self.body.is_none() {
-            let body = self.take()?.consume().map_err(|()| Errno::State)?;
-            let stream = body.stream().map_err(|()| Errno::State)?;
-            self.body = Some((stream, body));
+    /// Whether a response is no answer: the request that it asks for is on its way instead.
+    fn follow(&mut self, response: &IncomingResponse) -> Result<bool, Failure> {
+        let Some(trail) = &mut self.trail else { return Ok(false) };
+        let failed = |words| (Errno::Failed, words);
+        let location = response.headers().get("location").into_iter().next();
+        let can_replay = self.options.flags & CALL_STREAMED == 0;
+        let next = trail.next(response.status(), location.as_deref(), can_replay).map_err(failed)?;
+        let Next::Follow { has_body } = next else { return Ok(false) };
+        if self.left == 0 {
+            return Err(failed(format!("stopped after {} redirects", self.options.redirects)));
         }
-        Ok(head)
-    }
-
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
-        let Some((stream, _)) = &self.body else { return Ok(0) };
-        if into.is_empty() {
-            return Ok(0);
+        self.left -= 1;
+        if !has_body {
+            self.replay = Vec::new();
         }
-        loop {
-            match stream.blocking_read(into.len() as u64) {
-                Ok(bytes) if bytes.is_empty() => {} // woken too early
-                Ok(bytes) => {
-                    let count = bytes.len().min(into.len());
-                    into[..count].copy_from_slice(&bytes[..count]);
-                    return Ok(count);
-                }
-                Err(StreamError::Closed) => {
-                    self.end();
-                    return Ok(0);
-                }
-                Err(error) => return Err(errno_of(&error, Errno::Broken)),
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        let Some((stream, body)) = self.body.take() else { return };
-        drop(stream); // the body cannot end before its stream
-        let future = IncomingBody::finish(body);
-        future.subscribe().block();
-        if let Some(Ok(Ok(Some(fields)))) = future.get() {
-            let mut block = FieldBlock::new();
-            fields.entries().iter().for_each(|(name, value)| block.push(name.as_bytes(), value));
-            self.trailers = block.finish().to_vec();
-        }
-    }
-
-    pub(crate) fn trailers(&mut self) -> Result<Vec<u8>, Errno> {
-        if self.body.is_some() { Err(Errno::State) } else { Ok(self.trailers.clone()) }
-    }
-
-    /// What the host says about its failure.
-    pub(crate) fn error(&mut self) -> String {
-        self.failure.as_ref().map(|code| format!("{code:?}")).unwrap_or_default()
+        let length = (!self.replay.is_empty()).then_some(self.replay.len());
+        self.upload = None; // before the call that it belongs to
+        let (upload, future) = begin(trail.method(), trail.url(), trail.fields(), length, &self.options)?;
+        (self.upload, self.future) = (Some(upload), future);
+        let body = std::mem::take(&mut self.replay);
+        self.send_body(&body);
+        self.replay = body;
+        Ok(true)
     }
 }
 
-fn errno(code: &ErrorCode) -> Errno {
-    match code {
-        ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited => Errno::Denied,
-        ErrorCode::DnsTimeout
-        | ErrorCode::ConnectionTimeout
-        | ErrorCode::ConnectionReadTimeout
-        | ErrorCode::ConnectionWriteTimeout
-        | ErrorCode::HttpResponseTimeout => Errno::Timeout,
-        ErrorCode::ConnectionLimitReached => Errno::Limit,
-        ErrorCode::HttpRequestUriInvalid | ErrorCode::HttpRequestMethodInvalid => Errno::Invalid,
-        _ => Errno::Failed,
-    }
-}
-
-/// The index of the first that is ready.
+/// The index of the first of these calls of which it is known how it went.
 pub(crate) fn wait(calls: &[&Call], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let mut pollables: Vec<_> = calls.iter().map(|call| call.future.subscribe()).collect();
-    if let Some(timeout) = timeout {
-        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        pollables.push(monotonic_clock::subscribe_duration(nanos));
+    if calls.len() > WAITED_MAX {
+        return Err(Errno::Limit);
     }
-    let ready = poll(&pollables.iter().collect::<Vec<_>>());
-    match ready.first() {
-        Some(index) if (*index as usize) < calls.len() => Ok(*index as usize),
-        _ => Err(Errno::Timeout),
+    let until = timeout.map(|timeout| after(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)));
+    loop {
+        if let Some(index) = calls.iter().position(|call| call.0.borrow_mut().is_settled()) {
+            return Ok(index);
+        }
+        if until.is_some_and(|at| monotonic_clock::now() >= at) {
+            return Err(Errno::Timeout);
+        }
+        let mut pollables: Vec<_> = calls.iter().map(|call| call.0.borrow().future.subscribe()).collect();
+        let deadlines = calls.iter().filter_map(|call| call.0.borrow().deadline);
+        pollables.extend(deadlines.chain(until).min().map(monotonic_clock::subscribe_instant));
+        poll(&pollables.iter().collect::<Vec<_>>());
     }
 }

@@ -57,8 +57,11 @@ impl Store {
         self.0.set(key, value).map_err(error)
     }
 
-    pub(crate) fn delete(&self, key: &str) -> Result<()> {
-        self.0.delete(key).map_err(error)
+    pub(crate) fn delete(&self, key: &str) -> Result<bool> {
+        // The standard's own answer says nothing about it.
+        let had = self.exists(key)?;
+        self.0.delete(key).map_err(error)?;
+        Ok(had)
     }
 
     pub(crate) fn increment(&self, key: &str, delta: i64) -> Result<i64> {

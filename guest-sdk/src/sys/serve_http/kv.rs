@@ -121,9 +121,9 @@ impl Store {
             .map_err(error)
     }
 
-    pub(crate) fn delete(&self, key: &str) -> Result<()> {
+    pub(crate) fn delete(&self, key: &str) -> Result<bool> {
         // SAFETY: see above.
-        done(unsafe { imports::delete(self.0, key.as_ptr(), key.len()) }).map_err(error)
+        yes(unsafe { imports::delete(self.0, key.as_ptr(), key.len()) })
     }
 
     pub(crate) fn increment(&self, key: &str, delta: i64) -> Result<i64> {

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use wasmux_abi::{SQL_EXECUTED_SIZE, SqlError, SqlValue, SqlValues, write_sql_value};
+use wasmux_abi::{Errno, SQL_EXECUTED_SIZE, SqlError, SqlValue, SqlValues, write_sql_value};
 
 use super::{check, fill_vec, fill_with};
 use crate::sql::{Error, ErrorKind, Executed, Result, Value};
@@ -53,6 +53,10 @@ fn answer(code: i32) -> Result<u32> {
 }
 
 fn last_error(code: i32) -> Error {
+    if Errno::from_code(code) == Some(Errno::State) {
+        // The host has no words for this one: `error` would tell of the failure before (ABI.md section 12).
+        return Error::new(ErrorKind::Transaction, "there is no such transaction, or no longer");
+    }
     // SAFETY: with length 0 the host writes nothing.
     let size = check(unsafe { imports::error([].as_mut_ptr(), 0) }).unwrap_or(0);
     let text = fill_vec(size, imports::error);
@@ -66,29 +70,9 @@ fn last_error(code: i32) -> Error {
 }
 
 fn block(values: &[Value]) -> Vec<u8> {
-    let mut block = Vec::with_capacity(values.iter().map(|value| borrowed(value).size()).sum());
-    values.iter().for_each(|value| write_sql_value(&borrowed(value), |bytes| block.extend_from_slice(bytes)));
+    let mut block = Vec::with_capacity(values.iter().map(|value| value.as_abi().size()).sum());
+    values.iter().for_each(|value| write_sql_value(&value.as_abi(), |bytes| block.extend_from_slice(bytes)));
     block
-}
-
-fn borrowed(value: &Value) -> SqlValue<'_> {
-    match value {
-        Value::Null => SqlValue::Null,
-        Value::Integer(number) => SqlValue::Integer(*number),
-        Value::Real(number) => SqlValue::Real(*number),
-        Value::Text(text) => SqlValue::Text(text),
-        Value::Blob(bytes) => SqlValue::Blob(bytes),
-    }
-}
-
-fn owned(value: SqlValue<'_>) -> Value {
-    match value {
-        SqlValue::Null => Value::Null,
-        SqlValue::Integer(number) => Value::Integer(number),
-        SqlValue::Real(number) => Value::Real(number),
-        SqlValue::Text(text) => Value::Text(text.to_owned()),
-        SqlValue::Blob(bytes) => Value::Blob(bytes.to_vec()),
-    }
 }
 
 fn execute(database: u32, statement: &str, values: &[Value]) -> Result<Executed> {
@@ -185,7 +169,7 @@ impl Rows {
         if needed > BATCH_BYTES {
             batch = fill_with(needed, read);
         }
-        let values: Vec<_> = SqlValues::new(&batch).map_while(Result::ok).map(owned).collect();
+        let values: Vec<_> = SqlValues::new(&batch).map_while(Result::ok).map(Value::from).collect();
         values.chunks_exact(columns.max(1)).map(<[Value]>::to_vec).collect()
     }
 }

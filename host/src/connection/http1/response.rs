@@ -7,6 +7,8 @@ use coarsetime::{Duration, Instant};
 use http::header::{self, HeaderName};
 use http::{HeaderMap, StatusCode, Version};
 
+use crate::hop_by_hop::may_trail;
+
 /// What asks a client for the body of its request (RFC 9110 section 15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -101,10 +103,10 @@ pub(super) fn push_chunk_size(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the last chunk, with the trailer section.
+/// Appends the last chunk, with the trailer section. Left out is what a client that merges it into the header would believe.
 pub(super) fn push_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
-    for (name, value) in trailers.into_iter().flatten() {
+    for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_trail(name)) {
         push_name(out, name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
@@ -214,6 +216,16 @@ mod tests {
         push_decimal(&mut out, u64::MAX);
         push_decimal(&mut out, 0);
         assert_eq!(String::from_utf8(out).unwrap(), format!("{}0", u64::MAX));
+    }
+
+    #[test]
+    fn trailers_are_no_header() {
+        let fields = [("x-sum", "7"), ("content-length", "9"), ("set-cookie", "a=b"), ("proxy-status", "x")];
+        let fields =
+            fields.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut out = Vec::new();
+        push_last_chunk(&mut out, Some(&fields.into_iter().collect()));
+        assert_eq!(String::from_utf8(out).unwrap(), "0\r\nX-Sum: 7\r\n\r\n");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::Uri;
 use ipnet::IpNet;
 
-use crate::outbound::{Policy, Refused, is_public};
+use crate::outbound::{Policy, Refused, is_localhost, is_public};
 
 /// Ends the names of handlers as hosts: `http://NAME.handler/path`.
 const HANDLER_SUFFIX: &str = ".handler";
@@ -33,7 +33,7 @@ struct Target {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// Every name, but no address.
+    /// Every name, but no address, nor what some resolvers take for one.
     Any,
     /// Every name that ends so, with the dot.
     Under(String),
@@ -69,29 +69,36 @@ impl Allow {
         Ok(())
     }
 
-    /// Handlers that may be called, by name.
+    /// Handlers that may be called, by name in lower case.
     #[must_use]
     pub fn handlers(&self) -> &[String] {
         &self.handlers
     }
 
-    fn covers(&self, uri: &Uri) -> bool {
+    /// The entries that cover what is called.
+    fn covering(&self, uri: &Uri) -> impl Iterator<Item = &Target> {
         let is_https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return false,
+            Some("https") => Some(true),
+            Some("http") => Some(false),
+            _ => None,
         };
-        let port = uri.port_u16().unwrap_or(default_port(is_https));
-        let Some(host) = uri.host().map(Host::of) else { return false };
-        self.targets
-            .iter()
-            .any(|target| (target.is_https, target.port) == (is_https, port) && target.host.covers(&host))
+        let called = is_https.and_then(|is_https| {
+            let port = uri.port_u16().unwrap_or(default_port(is_https));
+            Some(Target { is_https, host: Host::of(uri.host()?), port })
+        });
+        self.targets.iter().filter(move |target| called.as_ref().is_some_and(|called| target.covers(called)))
+    }
+
+    /// Whether an entry names this very host, or those under a name of which it is one: `*` names nobody.
+    fn names(&self, uri: &Uri) -> bool {
+        self.covering(uri).any(|target| target.host != Host::Any)
     }
 }
 
-/// The handler that a URI names, if it names one.
-pub(super) fn handler_of(uri: &Uri) -> Option<&str> {
-    uri.host()?.strip_suffix(HANDLER_SUFFIX).filter(|name| !name.is_empty())
+/// The handler that a URI names, if it names one, in lower case: hosts have no other.
+pub(super) fn handler_of(uri: &Uri) -> Option<String> {
+    let host = uri.host()?.trim_end_matches('.').to_ascii_lowercase();
+    host.strip_suffix(HANDLER_SUFFIX).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn default_port(is_https: bool) -> u16 {
@@ -130,6 +137,13 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Whether the entry `self` covers what is called.
+    fn covers(&self, called: &Self) -> bool {
+        (self.is_https, self.port) == (called.is_https, called.port) && self.host.covers(&called.host)
+    }
+}
+
 impl Host {
     fn of(host: &str) -> Self {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -147,17 +161,19 @@ impl Host {
     /// Whether the entry `self` covers what is called.
     fn covers(&self, called: &Self) -> bool {
         match (self, called) {
-            (Self::Any, Self::Name(_)) => true,
+            (Self::Any, Self::Name(name)) => !ends_in_a_number(name),
             (Self::Under(suffix), Self::Name(name)) => name.len() > suffix.len() && name.ends_with(suffix),
             _ => self == called,
         }
     }
 }
 
-/// A name that is this machine by definition (RFC 6761 section 6.3).
-fn is_localhost(host: &str) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
+/// Whether a host is an address in one of the older ways to write them, such as `127.1`, `2130706433` or `0x7f.1` (WHATWG URL
+/// section 3.5, "ends in a number"): there is no such name, and getaddrinfo makes an address of it.
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_hex = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    is_hex || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Policy for Allow {
@@ -165,7 +181,11 @@ impl Policy for Allow {
         if handler_of(uri).is_some() {
             return Err(Refused("handlers are called directly, not by way of a redirect".to_owned()));
         }
-        if self.covers(uri) { Ok(()) } else { Err(Refused("it is not in `outbound`".to_owned())) }
+        if self.covering(uri).next().is_some() {
+            Ok(())
+        } else {
+            Err(Refused("it is not in `outbound`".to_owned()))
+        }
     }
 
     /// Whoever may call a name may not thereby call everything that the name's owner lets it point at.
@@ -173,13 +193,14 @@ impl Policy for Allow {
         let address = address.to_canonical();
         let host = uri.host().unwrap_or_default();
         let is_named = Host::of(host) == Host::Address(address);
-        let is_here = is_localhost(host) && address.is_loopback();
+        let is_here = address.is_loopback() && is_localhost(host) && self.names(uri);
         if is_named || is_here || is_public(address) || self.networks.iter().any(|net| net.contains(&address))
         {
             return Ok(());
         }
         Err(Refused(format!(
-            "it leads to {address}, which is not a public address; if that is meant, add the address or its network to `outbound`"
+            "it leads to {address}, which is not a public address; if that is meant, add \"{}\" to `outbound`",
+            IpNet::from(address)
         )))
     }
 }
@@ -236,6 +257,53 @@ mod tests {
         assert!(allow.target(&"http://any.test/".parse().unwrap()).is_err());
         assert!(allow.target(&"https://10.0.0.1/".parse().unwrap()).is_err());
         assert!(allow.target(&"https://8.8.8.8/".parse().unwrap()).is_err());
+        for number in ["2130706433", "127.1", "0x7f000001", "0x7f.1", "127.0.0.1.", "1.2.3.0X", "0177.0.0.01"]
+        {
+            let uri: Uri = format!("https://{number}/").parse().unwrap();
+            assert!(allow.target(&uri).is_err(), "{number} is no name");
+        }
+        assert!(allow.target(&"https://a1.b2/".parse().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn every_name_is_not_this_machine() {
+        let loopback = |entry: &str, uri: &str| {
+            let allow = allow(&[entry]);
+            let uri = uri.parse().unwrap();
+            allow.target(&uri).and_then(|()| allow.address(&uri, "127.0.0.1".parse().unwrap())).is_ok()
+        };
+        assert!(!loopback("http://*", "http://localhost/"));
+        assert!(!loopback("http://*", "http://a.localhost./"));
+        assert!(loopback("http://localhost", "http://localhost/"));
+        assert!(loopback("http://*.localhost", "http://a.localhost/"));
+        assert!(!loopback("http://localhost", "http://localhost:81/"));
+    }
+
+    #[test]
+    fn handlers_are_called_in_any_case() {
+        let name = |uri: &str| handler_of(&uri.parse().unwrap());
+        assert_eq!(name("http://Users.Handler./x").as_deref(), Some("users"));
+        assert_eq!(name("http://.handler/"), None);
+        assert_eq!(name("http://handler/"), None);
+        assert_eq!(allow(&["http://Users.handler"]).handlers(), ["users"]);
+        let refused = allow(&["http://*"]).target(&"http://users.HANDLER./".parse().unwrap()).unwrap_err();
+        assert!(refused.0.contains("not by way of a redirect"), "{refused:?}");
+    }
+
+    #[test]
+    fn what_to_add_is_told() {
+        let refused = |address: &str| {
+            let uri = "http://api.test/".parse().unwrap();
+            allow(&["http://api.test"]).address(&uri, address.parse().unwrap()).unwrap_err().0
+        };
+        let v4 = refused("10.0.0.1");
+        assert!(
+            v4.ends_with(
+                "10.0.0.1, which is not a public address; if that is meant, add \"10.0.0.1/32\" to `outbound`"
+            ),
+            "{v4}"
+        );
+        assert!(refused("fd00::1").contains("add \"fd00::1/128\""));
     }
 
     #[test]
@@ -250,6 +318,7 @@ mod tests {
             ("http://api.test/", "::ffff:10.2.3.4", true),
             ("http://api.test/", "::1", false),
             ("http://10.1.1.1/", "10.1.1.1", true),
+            ("http://localhost:2/", "127.0.0.1", false),
             ("http://localhost:1/", "127.0.0.1", true),
             ("http://localhost:1/", "::1", true),
             ("http://localhost:1/", "10.0.0.1", false),

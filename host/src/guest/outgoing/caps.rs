@@ -41,12 +41,17 @@ impl Caps {
     /// # Errors
     /// When that would be one too many.
     pub(super) fn take(self: &Arc<Self>) -> Result<Permit, Limit> {
-        let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let one_more = |count: u32| (count < self.concurrency).then_some(count + 1);
         let under_way = self.under_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         under_way.map_err(|_| Limit::OutboundConcurrency)?;
         let permit = Permit(Arc::clone(self));
-        if self.is_too_fast(now) { Err(Limit::OutboundRate) } else { Ok(permit) }
+        if self.charge() { Ok(permit) } else { Err(Limit::OutboundRate) }
+    }
+
+    /// One more request of a call that is under way: whether there is room for it in this second.
+    pub(super) fn charge(&self) -> bool {
+        let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        !self.is_too_fast(now)
     }
 
     fn is_too_fast(&self, now: u64) -> bool {

@@ -30,10 +30,11 @@ pub struct Directory {
 impl Directory {
     /// Makes the handlers known, once, when all of them are there.
     pub fn fill(&self, handlers: impl IntoIterator<Item = (String, Weak<dyn Next>)>) {
-        let _ = self.handlers.set(handlers.into_iter().collect());
+        let by_host = handlers.into_iter().map(|(name, handler)| (name.to_ascii_lowercase(), handler));
+        let _ = self.handlers.set(by_host.collect());
     }
 
-    /// The handler of this name; none when there is none, or its deployment is gone.
+    /// The handler of this name, which is in lower case; none when there is none, or its deployment is gone.
     pub(super) fn find(&self, name: &str) -> Option<Arc<dyn Next>> {
         self.handlers.get()?.get(name)?.upgrade()
     }

@@ -22,6 +22,8 @@ pub(super) struct Upstreams {
     /// Where the next look begins.
     next: AtomicUsize,
     health: Option<HealthCheck>,
+    /// Sends health checks.
+    asker: Client,
     /// Asks after them; begins with the first request.
     watching: Mutex<Option<AbortHandle>>,
     is_watched: AtomicBool,
@@ -58,7 +60,7 @@ impl Drop for Active {
 }
 
 impl Upstreams {
-    pub(super) fn new(settings: &ProxySettings, client: &Client) -> Self {
+    pub(super) fn new(settings: &ProxySettings, client: &Client, asker: Client) -> Self {
         let upstream = |url: &UpstreamUrl| {
             Arc::new(Upstream {
                 url: url.clone(),
@@ -74,6 +76,7 @@ impl Upstreams {
             balance: settings.balance,
             next: AtomicUsize::new(0),
             health: settings.health.clone(),
+            asker,
             watching: Mutex::new(None),
             is_watched: AtomicBool::new(false),
         }
@@ -85,7 +88,7 @@ impl Upstreams {
         if self.is_watched.swap(true, Ordering::AcqRel) {
             return;
         }
-        let task = tokio::spawn(health::watch(self.all.clone(), check.clone()));
+        let task = tokio::spawn(health::watch(self.all.clone(), check.clone(), self.asker.clone()));
         *self.watching.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
     }
 
@@ -191,20 +194,25 @@ impl Upstream {
             Err(why) => tracing::warn!(upstream = self.name(), "upstream is ill: {why}"),
         }
     }
-
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
 }
 
 /// Whether an error is the upstream's, so that the next request had better go elsewhere.
 const fn speaks_against_it(kind: OutboundErrorKind) -> bool {
     use OutboundErrorKind::{
-        Closed, Connect, ConnectTimeout, Dns, DnsTimeout, HeaderTimeout, TlsHandshake, TlsTimeout,
+        Closed, Connect, ConnectTimeout, Dns, DnsTimeout, HeaderTimeout, RequestTimeout, TlsHandshake,
+        TlsTimeout,
     };
     matches!(
         kind,
-        Closed | Connect | ConnectTimeout | Dns | DnsTimeout | HeaderTimeout | TlsHandshake | TlsTimeout
+        Closed
+            | Connect
+            | ConnectTimeout
+            | Dns
+            | DnsTimeout
+            | HeaderTimeout
+            | RequestTimeout
+            | TlsHandshake
+            | TlsTimeout
     )
 }
 

@@ -1,10 +1,12 @@
 //! Header fields on their way through a proxy.
 
+use bytes::Bytes;
 use http::header::{CONNECTION, FORWARDED, HOST, HeaderName, TE, UPGRADE};
 use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
 
 use crate::guest::Peer;
-use crate::hop_by_hop::HOP_BY_HOP;
+use crate::hop_by_hop::{HOP_BY_HOP, may_trail};
 use crate::request_id::{self, RequestId};
 use crate::upstream::ProxySettings;
 
@@ -23,11 +25,34 @@ pub(super) struct Client<'r> {
     pub(super) id: &'r RequestId,
 }
 
-/// The protocol that a request asks for, if it does (Go: httputil.upgradeType).
+/// The protocol that a request asks for, if it does (Go: httputil.upgradeType). Another version of HTTP is none: behind the
+/// answer the client would speak to the upstream past all that a proxy does (`Upgrade: h2c` smuggling).
 pub(super) fn upgrade(fields: &HeaderMap) -> Option<HeaderValue> {
     let asks = fields.get_all(CONNECTION).iter().any(|value| tokens(value).any(|token| token == "upgrade"));
     let protocol = fields.get(UPGRADE)?;
-    (asks && !protocol.is_empty()).then(|| protocol.clone())
+    let is_http = |name: String| {
+        let name = name.split('/').next().unwrap_or_default().trim_end();
+        matches!(name, "h2" | "h2c" | "h3" | "http" | "https")
+    };
+    (asks && !protocol.is_empty() && !tokens(protocol).any(is_http)).then(|| protocol.clone())
+}
+
+/// Whether an upstream switches to one of the protocols that it was asked for.
+pub(super) fn is_one_of(protocol: Option<&HeaderValue>, asked: &HeaderValue) -> bool {
+    let protocol = protocol.map(|value| value.as_bytes().trim_ascii().to_ascii_lowercase());
+    protocol.is_some_and(|protocol| tokens(asked).any(|token| token.as_bytes() == protocol))
+}
+
+/// Leaves out of trailers what must not stand in any: whoever merges them into the header would believe it.
+pub(super) fn without_bad_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            let bad: Vec<_> = fields.keys().filter(|name| !may_trail(name)).cloned().collect();
+            bad.iter().for_each(|name| drop(fields.remove(name)));
+            Frame::trailers(fields)
+        }
+        Err(frame) => frame,
+    }
 }
 
 /// Removes what ends at a connection, also what `Connection` names (RFC 9110 section 7.6.1).
@@ -129,10 +154,11 @@ pub(super) fn rewrite(fields: &mut HeaderMap, changes: &[(HeaderName, Option<Hea
 }
 
 /// The words of a list, in lower case.
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = String> {
-    let text = value.to_str().unwrap_or_default();
-    let words: Vec<_> = text.split(',').map(|word| word.trim().to_ascii_lowercase()).collect();
-    words.into_iter().filter(|word| !word.is_empty())
+fn tokens(value: &HeaderValue) -> impl Iterator<Item = String> + '_ {
+    // As bytes: one that is no text does not spoil the others.
+    let words = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let words = words.filter_map(|word| std::str::from_utf8(word).ok());
+    words.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase)
 }
 
 #[cfg(test)]
@@ -173,6 +199,33 @@ mod tests {
         assert_eq!(upgrade(&map(&[("connection", "keep-alive, Upgrade"), websocket])).unwrap(), "websocket");
         assert_eq!(upgrade(&map(&[websocket])), None);
         assert_eq!(upgrade(&map(&[("connection", "upgrade")])), None);
+        for http in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "http /3", "h2"] {
+            assert_eq!(upgrade(&map(&[("connection", "upgrade"), ("upgrade", http)])), None, "{http}");
+        }
+        let is_one_of = |protocol: &'static str, asked: &'static str| {
+            is_one_of(Some(&HeaderValue::from_static(protocol)), &HeaderValue::from_static(asked))
+        };
+        assert!(is_one_of("WebSocket", "websocket") && is_one_of("b/2", "a, B/2"));
+        assert!(!is_one_of("a, b", "a, b") && !is_one_of("", "a") && !is_one_of("h2c", "websocket"));
+        assert!(!super::is_one_of(None, &HeaderValue::from_static("a")));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_does_not_hide_the_others() {
+        let mut fields = map(&[("x-hop", "1"), ("x-own", "2")]);
+        fields.insert(CONNECTION, HeaderValue::from_bytes(b"\xff, x-hop").unwrap());
+        remove_hop_by_hop(&mut fields);
+        assert!(!fields.contains_key("x-hop") && fields.contains_key("x-own"), "{fields:?}");
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_belongs_in_a_header() {
+        let fields =
+            map(&[("x-sum", "7"), ("grpc-status", "0"), ("set-cookie", "a"), ("content-length", "1")]);
+        let left = without_bad_trailers(Frame::trailers(fields)).into_trailers().unwrap();
+        let mut left: Vec<_> = left.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-sum"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use super::fields::without_bad_trailers;
 use super::nothing;
 use crate::error::{Error, Kind};
 use crate::guest::RequestBody;
@@ -68,7 +69,7 @@ impl Body for Try {
         let mut state = lock(&self.0);
         state.was_asked = true;
         let polled = Pin::new(&mut state.body).poll_frame(cx);
-        polled.map_err(|error| {
+        polled.map_ok(without_bad_trailers).map_err(|error| {
             // Only its client can be at fault: no limit of a handler is on it.
             state.failure = Some(Kind::RequestBroken);
             error.into()

@@ -4,8 +4,8 @@
 //! in a file beside says, which every commit changes before it is acknowledged.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,11 @@ impl File {
         self.opened.load().is_some()
     }
 
+    /// Whether there is a file, so that looking does not make one.
+    pub(super) fn is_there(&self) -> bool {
+        self.is_open() || self.path.exists()
+    }
+
     /// Opens the file, unless it is open.
     pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<Opened>> {
         let _one_at_a_time = self.opening.lock().await;
@@ -89,8 +94,9 @@ impl File {
             made.map_err(|error| self.unavailable(&error))?;
         }
         let latest = self.path.with_extension("latest");
-        let latest = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(latest);
-        let latest = latest.map_err(|error| self.unavailable(&error))?;
+        let latest = for_owner(&latest).map_err(|error| self.unavailable(&error))?;
+        // redb takes an empty file for a new one.
+        for_owner(&self.path).map_err(|error| self.unavailable(&error))?;
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);
         let until = Instant::now() + LOCKED_TIME;
@@ -157,6 +163,11 @@ impl File {
     pub(super) fn unavailable(&self, error: &dyn std::error::Error) -> Error {
         Error::Unavailable(format!("{}: {error}", self.path.display()))
     }
+}
+
+/// Opens a file, and makes it if it is not there, for nobody but the owner.
+fn for_owner(path: &Path) -> std::io::Result<std::fs::File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 impl Opened {

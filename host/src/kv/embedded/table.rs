@@ -175,14 +175,15 @@ impl<'t> Tables<'t> {
                     Ok(Changed::Made(false))
                 }
             }
-            Change::Increment(delta) => {
+            Change::Increment { by, is_unsigned } => {
                 let stored = self.entries.get(key)?.map(|stored| {
                     let (expires, bytes) = parts(stored.value());
                     (expires, number(bytes))
                 });
                 let live = stored.filter(|(expires, _)| !has_expired(*expires, now));
                 let (expires, number) = live.unwrap_or((0, Some(0)));
-                match number.and_then(|number| number.checked_add(*delta)) {
+                let number = number.filter(|&number| number >= 0 || !is_unsigned);
+                match number.and_then(|number| number.checked_add(*by)) {
                     Some(sum) => {
                         let put = self.put(key, sum.to_string().as_bytes(), expires, max)?;
                         put.map(|()| Changed::Number(sum))

@@ -19,6 +19,9 @@ use crate::outbound::route::Key;
 /// is better.
 const READY_GRACE: Duration = Duration::from_millis(50);
 
+/// Requests that one connection with HTTP/2 serves at a time. A server that allows fewer has hyper wait.
+const STREAMS_MAX: usize = 100;
+
 /// The task that reads and writes a connection; dropped, it ends, and closes it.
 #[derive(Debug)]
 pub(in crate::outbound) struct Task {
@@ -102,7 +105,7 @@ impl Conn {
     }
 }
 
-/// A connection with HTTP/2, which serves all requests of its host.
+/// A connection with HTTP/2, which serves up to [`STREAMS_MAX`] requests of its host.
 #[derive(Debug)]
 pub(super) struct Shared {
     number: u64,
@@ -125,6 +128,10 @@ impl Shared {
 
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.active < STREAMS_MAX && !self.is_closed()
     }
 
     /// A share in it, and its number among those that wait, if it did.

@@ -24,8 +24,8 @@ pub(super) struct State {
 pub(super) struct Host {
     /// HTTP/1 connections that wait, the oldest first.
     pub(super) idle: Vec<Idle>,
-    /// The HTTP/2 connection.
-    pub(super) shared: Option<Shared>,
+    /// HTTP/2 connections, the oldest first.
+    pub(super) shared: Vec<Shared>,
     pub(super) waiters: VecDeque<Waiter>,
     /// Connections, also those that are being made.
     pub(super) seats: usize,
@@ -88,7 +88,7 @@ impl Host {
     pub(super) fn new(seats_max: usize) -> Self {
         Self {
             idle: Vec::new(),
-            shared: None,
+            shared: Vec::new(),
             waiters: VecDeque::new(),
             seats: 0,
             seats_max,
@@ -97,18 +97,18 @@ impl Host {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.seats == 0 && self.idle.is_empty() && self.shared.is_none() && self.waiters.is_empty()
+        self.seats == 0 && self.idle.is_empty() && self.shared.is_empty() && self.waiters.is_empty()
     }
 
     pub(super) fn until(&self, number: u64) -> Option<Instant> {
-        let shared = self.shared.as_ref().filter(|shared| shared.idle_number() == Some(number));
+        let shared = self.shared.iter().find(|shared| shared.idle_number() == Some(number));
         let idle = || self.idle.iter().find(|idle| idle.number == number).map(|idle| idle.until);
         shared.map(Shared::until).or_else(idle)
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<Gone> {
-        if self.shared.as_ref().is_some_and(|shared| shared.idle_number() == Some(number)) {
-            return self.shared.take().map(Gone::Shared);
+        if let Some(index) = self.shared.iter().position(|shared| shared.idle_number() == Some(number)) {
+            return Some(Gone::Shared(self.shared.remove(index)));
         }
         let index = self.idle.iter().position(|idle| idle.number == number)?;
         Some(Gone::Idle(self.idle.remove(index)))

@@ -80,10 +80,67 @@ async fn a_server_that_never_reads_is_given_up_at_the_deadline() {
     // The clock on the head begins behind the request, which never ends.
     let settings = TransportSettings { response_header_timeout: Some(SHORT / 4), ..Default::default() };
     let error = outcome(&client(settings), request, call).await.unwrap_err();
-    assert!(
-        matches!(error.kind, OutboundErrorKind::Deadline | OutboundErrorKind::HeaderTimeout),
-        "{error:?}"
-    );
+    assert_eq!(error.kind, OutboundErrorKind::Deadline, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_more_of_a_body_is_given_up() {
+    let upstream = Upstream::start(|_, stream| async move {
+        let _held = stream;
+        std::future::pending().await
+    })
+    .await;
+    let body = Full::new(Bytes::from(vec![0; 64 << 20])).map_err(|never| match never {}).boxed_unsync();
+    let request = Request::post(upstream.url("/")).body(body).unwrap();
+    let settings = TransportSettings { body_idle_timeout: Some(SHORT), ..Default::default() };
+    let error = outcome(&client(settings), request, Call::default()).await.unwrap_err();
+    assert_eq!(error.kind, OutboundErrorKind::RequestTimeout);
+    assert!(error.kind.is_timeout() && !error.is_unsent());
+    assert!(error.to_string().contains("not taken in time (`body_idle_timeout`)"), "{error}");
+}
+
+/// A body of unknown length whose pieces come so far apart.
+fn slow_body(pieces: usize, pause: Duration) -> OutBody {
+    let stream = futures_util::stream::unfold(0, move |count| async move {
+        tokio::time::sleep(pause).await;
+        (count < pieces).then(|| (Ok(http_body::Frame::data(Bytes::from_static(b"x"))), count + 1))
+    });
+    http_body_util::StreamBody::new(stream).boxed_unsync()
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_is_not_the_servers_fault() {
+    let upstream = Upstream::start(|_, mut stream| async move {
+        read_head(&mut stream).await;
+        read_until(&mut stream, b"0\r\n\r\n").await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    })
+    .await;
+    let settings = TransportSettings { body_idle_timeout: Some(SHORT), ..Default::default() };
+    let request = Request::post(upstream.url("/")).body(slow_body(3, SHORT * 2)).unwrap();
+    assert_eq!(outcome(&client(settings), request, Call::default()).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn any_method_may_have_a_body() {
+    let upstream = Upstream::start(|number, mut stream| async move {
+        let head = read_head(&mut stream).await.unwrap().to_lowercase();
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        assert_eq!(read_until(&mut stream, b"0\r\n\r\n").await, b"1\r\nx\r\n1\r\nx\r\n0\r\n\r\n");
+        if number == 0 {
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                .await;
+        }
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let settings = TransportSettings { response_header_timeout: Some(SHORT), ..Default::default() };
+    let client = client(settings);
+    let request = || Request::get(upstream.url("/")).body(slow_body(2, Duration::ZERO)).unwrap();
+    assert_eq!(outcome(&client, request(), Call::default()).await.unwrap(), "ok");
+    let error = outcome(&client, request(), Call::default()).await.unwrap_err();
+    assert_eq!(error.kind, OutboundErrorKind::HeaderTimeout, "its clock runs behind any body");
 }
 
 #[tokio::test]

@@ -58,14 +58,12 @@ async fn what_a_name_resolves_to_is_judged_and_then_connected_to() {
 async fn a_redirect_is_judged_like_any_request() {
     let upstream = Upstream::start(|_, mut stream| async move {
         while let Some(head) = read_head(&mut stream).await {
-            let path = head.split(' ').nth(1).unwrap();
-            let answer = match path {
-                "/away" => "HTTP/1.1 302 Found\r\nLocation: /forbidden\r\nContent-Length: 3\r\n\r\naway",
+            let answer = match head.split(' ').nth(1).unwrap() {
+                "/away" => "HTTP/1.1 302 Found\r\nLocation: /forbidden\r\nContent-Length: 4\r\n\r\naway",
                 "/loop" => "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n",
                 "/once" => "HTTP/1.1 307 Temporary Redirect\r\nLocation: /end\r\nContent-Length: 0\r\n\r\n",
                 _ => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend",
             };
-            let answer = answer.replace("\r\n\r\naway", "\r\n\r\nawa");
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     })
@@ -81,6 +79,14 @@ async fn a_redirect_is_judged_like_any_request() {
     let error = outcome(&client, get(&upstream.url("/loop")), call()).await.unwrap_err();
     assert_eq!(error.kind, OutboundErrorKind::TooManyRedirects);
     assert_eq!(policy.targets.lock().unwrap().len(), 11);
+    policy.targets.lock().unwrap().clear();
+    let left = AtomicUsize::new(3);
+    let may_go_on =
+        move || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+    let paced = Call { may_go_on: Some(Arc::new(may_go_on)), ..call() };
+    let error = outcome(&client, get(&upstream.url("/loop")), paced).await.unwrap_err();
+    assert_eq!(error.kind, OutboundErrorKind::TooFast);
+    assert_eq!(policy.targets.lock().unwrap().len(), 4, "each redirect has asked");
     let response = client.send(get(&upstream.url("/away")), Call::default()).await.unwrap();
     assert_eq!(response.status(), 302, "who follows none gets it");
     assert_eq!(upstream.connections(), 1, "the connection was good for all of them");

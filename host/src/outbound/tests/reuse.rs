@@ -2,7 +2,6 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 
 use http::StatusCode;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 
@@ -29,53 +28,75 @@ async fn connections_are_used_again_by_their_client_alone() {
 async fn idle_connections_are_bounded_and_end() {
     let upstream = Upstream::saying(OK).await;
     let settings =
-        TransportSettings { max_idle: 2, idle_timeout: Duration::from_millis(200), ..Default::default() };
+        TransportSettings { max_idle: 2, idle_timeout: Duration::from_secs(1), ..Default::default() };
     let outbound = Outbound::new(&settings).unwrap();
     let clients: Vec<_> = (0..3).map(|_| outbound.client(settings.clone(), Arc::new(AllowAll))).collect();
     for client in &clients {
         outcome(client, get(&upstream.url("/")), Call::default()).await.unwrap();
     }
-    assert!(outbound.idle_connections() <= 2);
+    assert_eq!(outbound.idle_connections(), 2, "the oldest has made room");
     until(|| outbound.idle_connections() == 0).await;
+}
+
+/// Sends so many requests at once through one seat, which all say "ok"; how many connections that takes.
+async fn connections_of(upstream: &Upstream, requests: usize) -> usize {
+    let client = client(TransportSettings { max_per_host: NonZeroUsize::new(1), ..Default::default() });
+    assert_eq!(all_at_once(&client, &upstream.url("/"), requests).await, vec!["ok"; requests]);
+    upstream.connections()
 }
 
 #[tokio::test]
 async fn requests_wait_for_a_seat_and_take_what_comes_free() {
     let upstream = Upstream::saying(OK).await;
-    let settings = TransportSettings { max_per_host: NonZeroUsize::new(1), ..Default::default() };
-    let client = client(settings);
-    let all: Vec<_> = (0..20)
-        .map(|_| {
-            let (client, url) = (client.clone(), upstream.url("/"));
-            tokio::spawn(async move { outcome(&client, get(&url), Call::default()).await.unwrap() })
-        })
-        .collect();
-    for one in all {
-        assert_eq!(one.await.unwrap(), "ok");
-    }
-    assert_eq!(upstream.connections(), 1);
+    assert_eq!(connections_of(&upstream, 20).await, 1);
 }
 
 #[tokio::test]
-async fn a_seat_comes_back_when_its_connection_fails() {
+async fn a_seat_comes_back_when_its_connection_closes() {
     let upstream = Upstream::start(|_, mut stream| async move {
         read_head(&mut stream).await;
         let _ =
             stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
     })
     .await;
-    let settings = TransportSettings { max_per_host: NonZeroUsize::new(1), ..Default::default() };
-    let client = client(settings);
-    let all: Vec<_> = (0..5)
-        .map(|_| {
-            let (client, url) = (client.clone(), upstream.url("/"));
-            tokio::spawn(async move { outcome(&client, get(&url), Call::default()).await.unwrap() })
-        })
-        .collect();
-    for one in all {
-        assert_eq!(one.await.unwrap(), "ok");
+    assert_eq!(connections_of(&upstream, 5).await, 5);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_seat_has_a_clock() {
+    let upstream = Upstream::start(|_, stream| async move {
+        let _held = stream;
+        std::future::pending().await
+    })
+    .await;
+    let settings = TransportSettings {
+        max_per_host: NonZeroUsize::new(1),
+        dial_timeout: Duration::from_millis(100),
+        ..Default::default()
+    };
+    let (client, url) = (client(settings), upstream.url("/"));
+    let (first, first_url) = (client.clone(), url.clone());
+    let first = tokio::spawn(async move { first.send(get(&first_url), Call::default()).await.map(drop) });
+    until(|| upstream.connections() == 1).await;
+    let error = outcome(&client, get(&url), Call::default()).await.unwrap_err();
+    assert_eq!((error.kind, error.is_unsent()), (OutboundErrorKind::Busy, true));
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_response_of_two_lengths_ends_its_connection() {
+    let answer =
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n";
+    let upstream = Upstream::saying(answer).await;
+    let client = client(TransportSettings::default());
+    for _ in 0..2 {
+        let response = client.send(get(&upstream.url("/")), Call::default()).await.unwrap();
+        assert!(!response.headers().contains_key("content-length"), "{:?}", response.headers());
+        assert_eq!(text(response).await, "all");
     }
-    assert_eq!(upstream.connections(), 5);
+    assert_eq!(upstream.connections(), 2);
 }
 
 #[tokio::test]
@@ -119,33 +140,6 @@ async fn who_is_dropped_takes_the_connection_along() {
     assert_eq!(closings.recv().await, Some(0), "before there was a response");
     drop(client.send(get(&upstream.url("/")), Call::default()).await.unwrap());
     assert_eq!(closings.recv().await, Some(1), "amidst its body");
-}
-
-#[tokio::test]
-async fn http2_shares_one_connection() {
-    let upstream = Upstream::start(|_, stream| async move {
-        let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
-            let seen = format!("{} {}", request.uri(), request.headers().contains_key("connection"));
-            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(seen))))
-        });
-        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-    })
-    .await;
-    let client = client(TransportSettings::default());
-    let url = format!("h2c://{}/x?y", upstream.address);
-    let expected = format!("http://{}/x?y false", upstream.address);
-    assert_eq!(outcome(&client, get(&url), Call::default()).await.unwrap(), expected);
-    let all: Vec<_> = (0..10)
-        .map(|_| {
-            let (client, url) = (client.clone(), url.clone());
-            tokio::spawn(async move { outcome(&client, get(&url), Call::default()).await.unwrap() })
-        })
-        .collect();
-    for one in all {
-        assert_eq!(one.await.unwrap(), expected);
-    }
-    assert_eq!(upstream.connections(), 1);
 }
 
 #[tokio::test]

@@ -2,14 +2,15 @@
 
 use std::pin::pin;
 
-use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
+use tokio_postgres::Statement;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
 use super::super::error::{Error, ErrorKind, chain};
-use super::super::rows::{Row, Rows, Value};
+use super::super::rows::{Row, Rows, Value, too_large};
 use super::super::words::first_word;
 use super::super::{Executed, Limits};
+use super::pool::Session;
 use super::types::{Answered, Sent, check_type};
 
 /// All that a statement can answer.
@@ -18,13 +19,88 @@ pub(super) struct Outcome {
     pub(super) rows: Rows,
 }
 
+/// Why a statement has failed.
+pub(super) enum Failed {
+    /// It was refused, or failed on its way.
+    As(Error),
+    /// What it was prepared for is not there any more: a table has changed. It has done nothing, and is prepared anew when it is
+    /// tried again.
+    Stale(Error),
+}
+
+impl Failed {
+    pub(super) fn error(&self) -> &Error {
+        match self {
+            Self::As(error) | Self::Stale(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::As(error)
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::As(error) | Failed::Stale(error) => error,
+        }
+    }
+}
+
 pub(super) async fn run(
-    client: &ClientWrapper,
+    session: &mut Session,
     sql: &str,
     values: &[Value],
     limits: &Limits,
-) -> Result<Outcome, Error> {
-    let statement = client.prepare_cached(sql).await.map_err(|error| explain(&error))?;
+) -> Result<Outcome, Failed> {
+    let error = match attempt(session, sql, values, limits).await {
+        Ok(outcome) => return Ok(outcome?),
+        Err(_) if session.connected.is_too_large() => return Err(too_large(limits).into()),
+        Err(error) => error,
+    };
+    let Some(answer) = error.as_db_error() else { return Err(explain(&error).into()) };
+    if answer.code() == &SqlState::FEATURE_NOT_SUPPORTED && answer.routine() == Some("RevalidateCachedQuery")
+    {
+        session.forget(sql);
+        let message = "the statement's table was changed meanwhile; it goes well when it is tried again";
+        return Err(Failed::Stale(Error::new(ErrorKind::Busy, message)));
+    }
+    if answer.code() == &SqlState::INVALID_SQL_STATEMENT_NAME {
+        session.is_spoiled = true; // somebody has deallocated it
+    }
+    Err(explain(&error).into())
+}
+
+/// The outer error is the server's or the connection's.
+async fn attempt(
+    session: &mut Session,
+    sql: &str,
+    values: &[Value],
+    limits: &Limits,
+) -> Result<Result<Outcome, Error>, tokio_postgres::Error> {
+    let statement = session.prepare(sql).await?;
+    let mut rows = match check(&statement, values) {
+        Ok(columns) => Rows::new(columns),
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut stream = pin!(session.connected.client.query_raw(&statement, values.iter().map(Sent)).await?);
+    while let Some(row) = stream.try_next().await? {
+        let values = (0..row.len()).map(|column| Ok(row.try_get::<_, Answered>(column)?.0));
+        let row: Row = values.collect::<Result<_, tokio_postgres::Error>>()?;
+        if let Err(error) = rows.push(row, limits) {
+            return Ok(Err(error));
+        }
+    }
+    let is_answer = !statement.columns().is_empty() && is_query(sql);
+    let changed = if is_answer { 0 } else { stream.rows_affected().unwrap_or(0) };
+    Ok(Ok(Outcome { executed: Executed { rows: changed, last_insert_id: None }, rows }))
+}
+
+/// The names of a statement's columns, if it can be run with these values.
+fn check(statement: &Statement, values: &[Value]) -> Result<Vec<String>, Error> {
     let wanted = statement.params().len();
     if wanted != values.len() {
         let message = format!("the statement has {wanted} parameters, but was given {}", values.len());
@@ -33,19 +109,7 @@ pub(super) async fn run(
     for column in statement.columns() {
         check_type(column.name(), column.type_())?;
     }
-    let columns = statement.columns().iter().map(|column| column.name().to_owned()).collect();
-    let mut rows = Rows::new(columns);
-    let sent = client.query_raw(&statement, values.iter().map(Sent)).await;
-    let mut stream = pin!(sent.map_err(|error| explain(&error))?);
-    while let Some(row) = stream.try_next().await.map_err(|error| explain(&error))? {
-        let values = (0..row.len()).map(|column| Ok(row.try_get::<_, Answered>(column)?.0));
-        let row: Row =
-            values.collect::<Result<_, tokio_postgres::Error>>().map_err(|error| explain(&error))?;
-        rows.push(row, limits)?;
-    }
-    let is_answer = !statement.columns().is_empty() && is_query(sql);
-    let changed = if is_answer { 0 } else { stream.rows_affected().unwrap_or(0) };
-    Ok(Outcome { executed: Executed { rows: changed, last_insert_id: None }, rows })
+    Ok(statement.columns().iter().map(|column| column.name().to_owned()).collect())
 }
 
 /// For these the server counts the rows that it answers with.

@@ -9,6 +9,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::super::error::{Error, ErrorKind};
 use super::super::migrations::TABLE;
+use super::super::words::first_word;
 use super::statement::explain;
 
 /// A connection on which everything is looked at that is prepared, but what the host has to say itself.
@@ -90,22 +91,38 @@ fn is_allowed(action: &AuthAction<'_>) -> bool {
             !["load_extension", "fts3_tokenizer"].contains(&function_name.to_ascii_lowercase().as_str())
         }
         // What has been applied is the host's to say.
-        AuthAction::CreateView { view_name } => !view_name.eq_ignore_ascii_case(TABLE),
+        AuthAction::CreateView { view_name } | AuthAction::DropView { view_name } => !is_own(view_name),
         AuthAction::CreateTable { table_name }
         | AuthAction::Insert { table_name }
         | AuthAction::Delete { table_name }
         | AuthAction::DropTable { table_name }
         | AuthAction::Update { table_name, .. }
         | AuthAction::AlterTable { table_name, .. }
-        | AuthAction::CreateTrigger { table_name, .. } => !table_name.eq_ignore_ascii_case(TABLE),
+        | AuthAction::CreateIndex { table_name, .. }
+        | AuthAction::DropIndex { table_name, .. }
+        | AuthAction::CreateVtable { table_name, .. }
+        | AuthAction::DropVtable { table_name, .. }
+        | AuthAction::CreateTrigger { table_name, .. }
+        | AuthAction::DropTrigger { table_name, .. } => !is_own(table_name),
         AuthAction::Unknown { .. } => false,
         _ => true,
     }
 }
 
+fn is_own(table: &str) -> bool {
+    table.eq_ignore_ascii_case(TABLE)
+}
+
+/// Refuses a statement that would give a table the name of the host's own. SQLite does not say what a table is renamed to, but
+/// the name is in the statement as it is.
+pub(super) fn check_rename(sql: &str) -> Result<(), Error> {
+    let is_rename = first_word(sql).eq_ignore_ascii_case("alter") && sql.to_ascii_lowercase().contains(TABLE);
+    if is_rename { Err(not_allowed()) } else { Ok(()) }
+}
+
 /// What a handler is told whose statement was not allowed.
 pub(super) fn not_allowed() -> Error {
     let message = "the statement is not allowed here: it would reach beyond the tables of the database (ATTACH, PRAGMA, temporary \
-                   tables, extensions), or begin or end a transaction, which calls do";
+                   tables, extensions) or change what the host keeps there, or begin or end a transaction, which calls do";
     Error::new(ErrorKind::Denied, message)
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use fallible_iterator::FallibleIterator as _;
-use rusqlite::{Batch, Connection, Error as SqliteError};
+use rusqlite::{Batch, Connection, Error as SqliteError, ffi};
 
 use super::super::migrations::{
     APPLIED, Applied, Folder, MAKE_TABLE, Migration, MigrationError, NOTE, TIMEOUT,
 };
 use super::super::words::first_token;
 use super::super::{Access, Error, Limits};
-use super::guard::Guarded;
+use super::guard::{Guarded, check_rename};
 use super::statement::explain;
 use super::{Opener, open, pool};
 
@@ -85,6 +85,9 @@ fn run(connection: &Connection, sql: &str) -> Result<(), (usize, SqliteError)> {
         let begins = sql[at..].find(&text).map_or(at, |found| at + found);
         at = begins + text.len();
         let begins = begins + text.len() - first_token(&text).len();
+        if check_rename(&text).is_err() {
+            return Err((begins, SqliteError::SqliteFailure(ffi::Error::new(ffi::SQLITE_AUTH), None)));
+        }
         let mut rows = statement.raw_query();
         while rows.next().map_err(|error| (begins, error))?.is_some() {}
     }

@@ -1,18 +1,26 @@
 //! Connections and their threads. A connection never leaves its thread; whoever leases it sends it work.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::super::Access;
 use super::super::error::{Error, ErrorKind};
 use super::guard::Guarded;
 use super::{Opener, open};
 
-/// Instructions of SQLite's machine between two looks at the clock: tens of microseconds.
-const STEPS_BETWEEN_LOOKS: i32 = 4_000;
+/// Instructions of SQLite's machine between two looks at the clock: a microsecond or so, but some of them copy megabytes.
+const STEPS_BETWEEN_LOOKS: i32 = 200;
+
+/// How long after its deadline a statement that only reads may take to see it. Then nobody waits for it any more.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Threads of a pool that may be busy with what nobody waits for, beside those that serve; when there are more, they count.
+const STUCK_MAX: usize = 2;
 
 type Job = Box<dyn FnOnce(&Guarded) + Send>;
 
@@ -33,6 +41,8 @@ pub(super) struct Pool {
 struct Shelf {
     idle: Mutex<Vec<Worker>>,
     was_opened: AtomicBool,
+    /// Threads that others have taken the place of.
+    stuck: AtomicUsize,
 }
 
 /// A connection for somebody. Given back by being dropped: then a transaction that is open is rolled back.
@@ -42,6 +52,9 @@ pub(super) struct Lease {
     worker: Option<Worker>,
     permit: Option<OwnedSemaphorePermit>,
     shelf: Arc<Shelf>,
+    /// Its thread does something that it does not let be interrupted.
+    is_stuck: AtomicBool,
+    access: Access,
 }
 
 impl Pool {
@@ -75,7 +88,9 @@ impl Pool {
                 worker
             }
         };
-        Ok(Lease { worker: Some(worker), permit: Some(permit), shelf: Arc::clone(&self.shelf) })
+        let (shelf, is_stuck) = (Arc::clone(&self.shelf), AtomicBool::new(false));
+        let access = self.opener.access;
+        Ok(Lease { worker: Some(worker), permit: Some(permit), shelf, is_stuck, access })
     }
 }
 
@@ -133,18 +148,37 @@ impl Lease {
             let _ = reply.send(result);
         };
         worker.0.send(Box::new(job)).map_err(|_| lost("its thread has ended"))?;
-        let result = done.await.map_err(|_| lost("its thread has ended"));
+        let result = match self.access {
+            Access::ReadOnly => timeout_at(deadline + GRACE, done).await,
+            // What it has changed may be about to last, and whoever asked has to know.
+            Access::Full => Ok(done.await),
+        };
         drop(waiting);
-        result?
+        let Ok(result) = result else {
+            self.is_stuck.store(true, Ordering::Relaxed);
+            return Err(interrupted());
+        };
+        result.map_err(|_| lost("its thread has ended"))?
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (Some(worker), permit) = (self.worker.take(), self.permit.take()) else { return };
+        let (Some(worker), mut permit) = (self.worker.take(), self.permit.take()) else { return };
         let (jobs, shelf) = (worker.0.clone(), Arc::clone(&self.shelf));
+        let one_more = |stuck: usize| (stuck < STUCK_MAX).then_some(stuck + 1);
+        if *self.is_stuck.get_mut()
+            && shelf.stuck.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+        {
+            // Another one may take its place at once. It ends when it is done.
+            permit = None;
+        }
         // Behind what may still run, which was told to end.
         let tidy_up = move |connection: &Guarded| {
+            if permit.is_none() {
+                shelf.stuck.fetch_sub(1, Ordering::AcqRel);
+                return;
+            }
             let is_clean = connection.is_autocommit() || connection.own("ROLLBACK").is_ok();
             if is_clean {
                 shelf.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);

@@ -2,13 +2,13 @@
 
 use rusqlite::ffi::{self, ErrorCode};
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{CachedStatement, Connection, Error as SqliteError, ToSql};
+use rusqlite::{CachedStatement, Connection, Error as SqliteError, Row as SqliteRow, Statement, ToSql};
 
 use super::super::error::{Error, ErrorKind};
-use super::super::rows::{Row, Rows, Value};
+use super::super::rows::{Row, Rows, Value, too_large};
 use super::super::words::first_word;
 use super::super::{Executed, Limits};
-use super::{guard, pool};
+use super::{guard, open, pool};
 
 /// All that a statement can answer.
 pub(super) struct Outcome {
@@ -23,6 +23,7 @@ pub(super) fn read(
     values: Vec<Value>,
     limits: &Limits,
 ) -> Result<Result<Outcome, Vec<Value>>, Error> {
+    guard::check_rename(sql)?;
     let statement = connection.prepare_cached(sql).map_err(|error| explain(&error))?;
     if !statement.readonly() {
         return Ok(Err(values));
@@ -42,6 +43,7 @@ pub(super) fn run(
         let message = "SQLite has rolled the transaction back, because of an earlier statement in it";
         return Err(Error::new(ErrorKind::Transaction, message));
     }
+    guard::check_rename(sql)?;
     let statement = connection.prepare_cached(sql).map_err(|error| explain(&error))?;
     step(connection, statement, sql, values, limits)
 }
@@ -54,17 +56,17 @@ fn step(
     limits: &Limits,
 ) -> Result<Outcome, Error> {
     bind(&mut statement, values)?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     let changes_before = connection.total_changes();
-    let width = columns.len();
-    let mut rows = Rows::new(columns);
+    let mut rows = None;
     let mut stepped = statement.raw_query();
     while let Some(row) = stepped.next().map_err(|error| explain(&error))? {
-        let values = (0..width).map(|column| row.get_ref(column).map(value));
-        let row: Row = values.collect::<Result<_, _>>().map_err(|error| explain(&error))?;
+        // Only the first step finds out that a table has changed since the statement was prepared.
+        let rows = rows.get_or_insert_with(|| Rows::new(columns(row.as_ref())));
+        let row = take(row, rows, limits)?;
         rows.push(row, limits)?;
     }
     drop(stepped);
+    let rows = rows.unwrap_or_else(|| Rows::new(columns(&statement)));
     // SQLite keeps the number until the next change, whatever runs in between; and dropping a table may count its rows.
     let has_changed = connection.total_changes() != changes_before && changes_rows(sql);
     let executed = Executed {
@@ -72,6 +74,32 @@ fn step(
         last_insert_id: has_changed.then(|| connection.last_insert_rowid()).filter(|&id| id != 0),
     };
     Ok(Outcome { executed, rows })
+}
+
+fn columns(statement: &Statement<'_>) -> Vec<String> {
+    statement.column_names().into_iter().map(str::to_owned).collect()
+}
+
+/// A copy of a row. It is given up before the value with which it would be too large.
+fn take(row: &SqliteRow<'_>, rows: &Rows, limits: &Limits) -> Result<Row, Error> {
+    let mut taken = Row::new();
+    let mut bytes = rows.bytes() + size_of::<Row>();
+    for column in 0..rows.columns().len() {
+        let found = row.get_ref(column).map_err(|error| explain(&error))?;
+        bytes += size_of::<Value>() + payload_bytes(found);
+        if bytes as u64 > limits.bytes_max {
+            return Err(too_large(limits));
+        }
+        taken.push(value(found));
+    }
+    Ok(taken)
+}
+
+fn payload_bytes(value: ValueRef<'_>) -> usize {
+    match value {
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+    }
 }
 
 fn changes_rows(sql: &str) -> bool {
@@ -153,6 +181,7 @@ pub(super) fn explain(error: &SqliteError) -> Error {
     let kind = match code.code {
         ErrorCode::OperationInterrupted => return pool::interrupted(),
         ErrorCode::AuthorizationForStatementDenied => return guard::not_allowed(),
+        ErrorCode::OutOfMemory => return open::out_of_memory(),
         ErrorCode::ConstraintViolation => constraint(code.extended_code),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => ErrorKind::Busy,
         ErrorCode::DiskFull => ErrorKind::Full,

@@ -35,6 +35,7 @@ fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
             }
             report(w, upload.finish()?.wait())
         }
+        "abandon" => abandon(w, r, first),
         "join" => {
             let pending: Result<Vec<Pending>, CallError> =
                 urls.iter().map(|url| client::request("GET", url).start()).collect();
@@ -73,9 +74,22 @@ fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
     }
 }
 
+/// Gives up on a body that it has begun to send, in one of several ways.
+fn abandon(w: &mut ResponseWriter, r: &mut Request, url: &str) -> Result<()> {
+    let mut upload = client::request("POST", url).stream()?;
+    upload.write_all(b"half")?;
+    r.read_to_end(&mut Vec::new())?;
+    match r.query().get("how") {
+        Some("drop") => drop(upload),
+        Some("leave") => std::mem::forget(upload),
+        _ => panic!("amidst a body"),
+    }
+    Ok(writeln!(w, "given up")?)
+}
+
 fn call(url: &str, r: &Request, number: impl Fn(&'static str) -> Option<u64>) -> CallBuilder {
     let mut call = client::request("GET", url);
-    for name in ["host", "authorization", "x-own", "accept-encoding", "connection"] {
+    for name in ["host", "authorization", "user-agent", "x-own", "accept-encoding", "connection"] {
         if let Some(value) = r.headers().get(format!("x-send-{name}")) {
             call = call.header(name, value.as_bytes());
         }

@@ -12,7 +12,7 @@ use wasmux_sdk::{
 /// Asks for the key, then calls the handler behind.
 #[wasmux_sdk::handler]
 fn serve_http(w: &mut ResponseWriter, r: &mut Request) -> Result<()> {
-    if r.header_value("x-key") != "open" {
+    if r.header("x-key") != "open" {
         return error(w, "no key", StatusCode::UNAUTHORIZED);
     }
     w.headers_mut().insert("x-checked", HeaderValue::from_static("yes"));

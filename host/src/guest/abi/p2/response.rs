@@ -14,11 +14,11 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, OutgoingRequest};
 use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 
 use super::super::super::exchange::Peer;
+use super::super::super::failure::answered;
 use super::super::super::held::{Held, field_bytes};
 use super::super::super::outbox::Outbox;
 use super::super::super::state::ComponentState;
 use super::pipe::{Pipe, PipeStream};
-use crate::error::{Error, Kind};
 
 /// The interface, at the version that wasmtime-wasi-http defines it with; imports of other 0.2 versions find it too.
 const TYPES: &str = "wasi:http/types@0.2.12";
@@ -197,7 +197,7 @@ fn set(
     let response = match response {
         Ok(response) => state.table.delete(response)?,
         Err(code) => {
-            state.fault = Some(Error::new(Kind::GuestError, format!("{code:?}")));
+            state.fault = Some(answered(&code, &state.core.common.masks));
             return Ok(());
         }
     };

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -12,6 +13,8 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error as HttpError, FieldMap};
 
 use super::super::super::exchange::Exchange;
+use super::super::super::failure::answered;
+use super::super::super::masks::Masks;
 use super::super::super::next::Origin;
 use super::super::super::outbox::{Broken, Outbox, SendError};
 use super::super::super::state::ComponentState;
@@ -60,11 +63,12 @@ async fn respond(
     outbox: &Outbox,
 ) -> Result<(), Stop> {
     let (response,) = handle.finish_call_concurrent(accessor, call).await?;
+    let masks = accessor.with(|mut store| Arc::clone(&store.data_mut().core.common.masks));
     let response = match response {
         Ok(response) => response,
         // The guest has read what the host did not let it read on.
         Err(ErrorCode::HttpRequestBodySize(_)) => return Err(Error::from(Limit::RequestBody).into()),
-        Err(code) => return Err(Error::new(Kind::GuestError, format!("{code:?}")).into()),
+        Err(code) => return Err(answered(&code, &masks).into()),
     };
     let response = accessor.with(|mut store| {
         let response = store.data_mut().table.delete(response)?;
@@ -72,11 +76,11 @@ async fn respond(
     })?;
     let (parts, body) = response.into_parts();
     outbox.open(parts.status, parts.headers)?;
-    send(outbox, body).await
+    send(outbox, body, &masks).await
 }
 
 /// Moves the body into the outbox, piece by piece as there is room. Dropping it tells the guest that nobody reads on.
-async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>) -> Result<(), Stop> {
+async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>, masks: &Masks) -> Result<(), Stop> {
     if outbox.has_no_content() {
         let _ = outbox.complete(None);
         return Ok(());
@@ -87,7 +91,9 @@ async fn send(outbox: &Outbox, mut body: UnsyncBoxBody<Bytes, HttpError>) -> Res
         }
         match poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             None => return complete(outbox, None),
-            Some(Err(error)) => return Err(Error::new(Kind::BadResponse, unfinished(&error)).into()),
+            Some(Err(error)) => {
+                return Err(Error::new(Kind::BadResponse, masks.apply(&unfinished(&error))).into());
+            }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     if let Err(error) = outbox.push(&data) {

@@ -61,7 +61,7 @@ pub(in super::super::super) async fn serve(
         }
         Err(Ended::Failed(error)) => {
             let refused = instance.core().limiter.refused;
-            let error = failure(error, refused, common.memory_bytes_max);
+            let error = failure(error, &common.masks, refused, common.memory_bytes_max);
             let error = instance.core().limiter.blame(error);
             let (kind, text) = (error.kind(), chain(&error));
             // The first cause is what the kind stands for.

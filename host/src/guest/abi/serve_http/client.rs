@@ -28,6 +28,9 @@ const URL_BYTES_MAX: usize = u16::MAX as usize - 1;
 /// A body goes to its call in pieces of at most so many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Redirects that one call follows, whatever its guest asks for: each is another request.
+const REDIRECTS_MAX: u32 = 20;
+
 /// What a guest waits for without a time limit of its own.
 const FOREVER: u32 = u32::MAX;
 
@@ -84,7 +87,7 @@ impl Options<'_> {
 
     fn call(&self) -> Call {
         Call {
-            redirects: self.word(1),
+            redirects: self.word(1).min(REDIRECTS_MAX),
             deadline: self.duration(2).map(|timeout| Instant::now() + timeout),
             connect_timeout: self.duration(3),
             first_byte_timeout: self.duration(4),
