@@ -1,6 +1,7 @@
 //! The commands: what they print, what they make, how they end.
 
 mod build;
+mod doctor;
 mod inspect;
 
 use std::process::Output;
@@ -55,6 +56,10 @@ fn help_has_examples() {
         &["new", "--help"],
         &["invoke", "--help"],
         &["inspect", "--help"],
+        &["deploy", "--help"],
+        &["rollback", "--help"],
+        &["status", "--help"],
+        &["logs", "--help"],
     ] {
         let output = site.run(args);
         assert_eq!(code(&output), 0, "{args:?}");

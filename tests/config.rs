@@ -137,7 +137,7 @@ fn server_values() {
         ("threads = 1.5", "must be a whole number"),
         (
             "access_log = \"jsn\"",
-            "`access_log` is \"jsn\", but must be \"off\" or \"text\" or \"json\" (did you mean `json`?)",
+            "`access_log` is \"jsn\", but must be \"off\" or \"text\" or \"json\" or \"combined\" (did you mean `json`?)",
         ),
         ("access_log = true", "must be a string"),
         ("read_header_timeout = 5", "must be a duration"),

@@ -168,7 +168,7 @@ fn a_reload_keeps_stores_open_and_an_upgrade_shares_them() {
     let server = site("[kv.s]", GRANT, GRANT).serve();
     assert_eq!(ask(&server, MODULE, "do=increment&key=n&value=1"), "1");
     server.signal("HUP");
-    server.log.wait_for(&["reloaded: ", "deployment 2"]);
+    server.log.wait_for(&["reloaded: ", "deployment 1"]);
     assert_eq!(ask(&server, MODULE, "do=increment&key=n&value=1"), "2");
     // A connection of the old process goes on with its next request, beside the new process.
     let mut old = server.connect();

@@ -233,14 +233,14 @@ fn output_becomes_log_lines_and_env_is_the_handlers_own() {
     let server = Site::new(routes).guest("print").serve();
     let response = server.request("GET", "/", &["X-Request-Id: p-1"], b"");
     assert_eq!(response.text(), "GREETING=Hello\0EMPTY=\0");
-    let whose = "handler=\"print\" request_id=\"p-1\"";
+    let whose = "handler=\"print\" version=";
     for (level, line) in [
         ("INFO", "first line"),
         ("INFO", "second line"),
         ("INFO", "\\u{1b}[31mforged"),
         ("WARN", "to stderr, no newline"),
     ] {
-        server.log.wait_for(&[&format!("{level} guest: {line} {whose}")]);
+        server.log.wait_for(&[&format!("{level} guest: {line} {whose}"), "request_id=\"p-1\""]);
     }
 }
 

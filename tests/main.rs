@@ -9,6 +9,7 @@ mod clocks; // slow clients: each clock ends what it is for, not sooner, and say
 mod compile; // modules that are hard to compile: limits, and who is disturbed
 mod config; // routes.toml: every mistake, and the cases that real Go made
 mod conformance; // one table of exchanges, on every ABI
+mod deploy;
 mod disconnect; // clients that go away: their guests end, whatever they do
 mod drain; // signals: what finishes, what is closed, what is cut
 mod examples; // every example over the wire
@@ -23,6 +24,7 @@ mod kv; // key-value stores: both kinds of guests, limits, crashes, upgrades, op
 mod life; // reload, upgrade, handed-over sockets, service managers, probes
 mod limits; // isolation, time, memory, instances; traps and output in the log
 mod next; // a handler in front of another one
+mod observe; // metrics, access log, lines of guests, traces to a collector
 mod outbound; // calls of guests to other servers and handlers: granted, refused, limited, cancelled
 mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware

@@ -139,6 +139,7 @@ async fn exchange(guest: &Arc<Guest>) {
         id: RequestIds::new().assign(&http::HeaderMap::new()),
         peer: Arc::new(peer),
         via: None,
+        notes: None,
     };
     let response = Arc::clone(guest).serve(incoming).await.expect("a response");
     assert_eq!(response.status(), 200);

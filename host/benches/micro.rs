@@ -124,6 +124,7 @@ impl Target {
             id,
             peer: Arc::clone(peer),
             via: None,
+            notes: None,
         }
     }
 }

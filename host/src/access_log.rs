@@ -1,4 +1,5 @@
-//! One line on standard output for every request, written when its last byte is out.
+//! One line on standard output for every request, written when its last byte is out; and the request's own span, which ends
+//! with it.
 //!
 //! Lines go through a bounded queue to a thread of their own: a reader that is slow to take them costs lines and never
 //! holds up a request.
@@ -7,37 +8,56 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
-use http::{Method, Response, StatusCode, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use serde::Serialize;
 use tracing_appender::non_blocking::NonBlocking;
 
+use self::line::Line;
 use crate::body::{Body, allows_no_body};
 use crate::config::AccessLogFormat;
 use crate::guest::{Peer, RawTarget, RouteInfo};
+use crate::notes::Notes;
 use crate::request_id::RequestId;
+use crate::stats::RouteStats;
 use crate::telemetry::{self, Flush};
+use crate::trace::{Span, Trace, method_name};
+
+mod line;
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+    Combined,
+}
 
 /// The access log. Clones write to the same queue.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     out: NonBlocking,
-    json: bool,
+    form: Form,
 }
 
 impl AccessLog {
     /// Starts the log on standard output, unless it is off.
     #[must_use]
     pub fn start(format: AccessLogFormat) -> Option<(Self, Flush)> {
-        let json = match format {
+        let form = match format {
             AccessLogFormat::Off => return None,
-            AccessLogFormat::Text => false,
-            AccessLogFormat::Json => true,
+            AccessLogFormat::Text => Form::Text,
+            AccessLogFormat::Json => Form::Json,
+            AccessLogFormat::Combined => Form::Combined,
         };
         let (out, guard) = telemetry::line_writer(std::io::stdout(), "access-log");
-        Some((Self { out, json }, guard))
+        Some((Self { out, form }, guard))
+    }
+
+    /// Whether its lines say what is in [`Notes`].
+    pub(crate) fn has_notes(&self) -> bool {
+        self.form == Form::Json
     }
 
     fn write(&self, line: &str) {
@@ -46,77 +66,75 @@ impl AccessLog {
     }
 }
 
-/// What is known about one request, until its line is written.
+/// What is known about one request, until it has ended.
 #[derive(Debug)]
 pub struct Record {
-    log: AccessLog,
+    log: Option<AccessLog>,
+    /// Its own span, if it is traced.
+    span: Option<Span>,
     started: Instant,
     peer: Arc<Peer>,
     method: Method,
     uri: Uri,
     target: Option<String>,
     version: Version,
+    /// `Referer` and `User-Agent`, for whoever writes them.
+    client: [Option<HeaderValue>; 2],
     /// None while there is no response: the client went away before there was one.
     status: Option<StatusCode>,
     bytes: u64,
     /// Content-Length of the response; with it the connection does not wait for the body to say that it has ended.
     declared: Option<u64>,
     complete: bool,
-    handler: Option<Arc<str>>,
-    route: Option<Arc<RouteInfo>>,
+    route: Option<(Arc<RouteStats>, Arc<RouteInfo>)>,
     id: String,
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    remote: &'a str,
-    method: &'a str,
-    target: String,
-    protocol: String,
-    status: Option<u16>,
-    bytes: u64,
-    duration_us: u64,
-    complete: bool,
-    handler: Option<&'a str>,
-    pattern: Option<&'a str>,
-    request_id: &'a str,
-    /// What is known of the connection's TLS; left out without.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_subject: Option<&'a str>,
+    notes: Option<Arc<Notes>>,
 }
 
 impl Record {
-    pub(crate) fn new(log: AccessLog, request: &Parts, peer: &Arc<Peer>, id: &RequestId) -> Box<Self> {
-        Box::new(Self {
-            log,
-            started: Instant::now(),
+    /// Of a request whose head was there at `started`; `None` when nobody wants one.
+    pub(crate) fn new(
+        log: Option<&AccessLog>,
+        notes: Option<&Arc<Notes>>,
+        (request, peer): (&Parts, &Arc<Peer>),
+        id: &RequestId,
+        started: Instant,
+    ) -> Option<Box<Self>> {
+        let trace = notes.and_then(|notes| notes.trace()).filter(|trace| trace.is_sampled());
+        if log.is_none() && trace.is_none() {
+            return None;
+        }
+        let span = trace.map(|trace| span(trace, request, peer, started));
+        let is_combined = log.is_some_and(|log| log.form == Form::Combined);
+        let field = |name: HeaderName| request.headers.get(name).filter(|_| is_combined).cloned();
+        Some(Box::new(Self {
+            log: log.cloned(),
+            span,
+            started,
             peer: Arc::clone(peer),
             method: request.method.clone(),
             uri: request.uri.clone(),
             target: raw_target(request),
             version: request.version,
+            client: [field(REFERER), field(USER_AGENT)],
             status: None,
             bytes: 0,
             declared: None,
             complete: false,
-            handler: None,
             route: None,
             id: id.to_string(),
-        })
+            notes: notes.cloned(),
+        }))
     }
 
     pub(crate) fn answered(
         &mut self,
-        route: Option<(&Arc<str>, &Arc<RouteInfo>)>,
+        route: Option<(&Arc<RouteStats>, &Arc<RouteInfo>)>,
         response: &Response<Body>,
     ) {
         let status = response.status();
         self.status = Some(status);
-        self.handler = route.map(|(handler, _)| Arc::clone(handler));
-        self.route = route.map(|(_, info)| Arc::clone(info));
+        self.route = route.map(|(stats, info)| (Arc::clone(stats), Arc::clone(info)));
         let declared = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         self.declared = declared.and_then(|length| length.parse().ok());
         // These bodies are never polled.
@@ -142,42 +160,61 @@ impl Record {
         self.complete = false;
     }
 
-    fn line(&self) -> String {
-        let line = Line {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            remote: &self.peer.remote,
-            method: self.method.as_str(),
-            target: self.target.clone().unwrap_or_else(|| self.uri.to_string()),
-            protocol: format!("{:?}", self.version),
-            status: self.status.map(|status| status.as_u16()),
-            bytes: self.bytes,
-            duration_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            complete: self.complete,
-            handler: self.handler.as_deref(),
-            pattern: self.route.as_ref().map(|info| info.pattern.as_str()),
-            request_id: &self.id,
-            tls: self.peer.tls.as_ref().map(|tls| tls.version),
-            client_subject: self.peer.tls.as_ref().and_then(|tls| tls.client_subject.as_deref()),
-        };
-        if self.log.json {
-            let json = serde_json::to_string(&line).unwrap_or_default();
-            return json + "\n";
+    /// Says of the request's span what has become of it (OpenTelemetry semantic conventions for HTTP, 1.36).
+    fn end_span(&mut self) {
+        let Some(span) = &mut self.span else { return };
+        if let Some((stats, info)) = &self.route {
+            span.rename(format!("{} {}", method_name(&self.method), info.path()));
+            span.set("http.route", info.path());
+            span.set("wasmux.handler", &*stats.handler.name);
+            if !stats.version.is_empty() {
+                span.set("wasmux.version", &*stats.version);
+            }
         }
-        let broken = if line.complete { "" } else { " (incomplete)" };
-        format!(
-            "{} {} \"{} {} {}\" {} {}B {:.3}ms {} {}{broken}\n",
-            line.time,
-            line.remote,
-            line.method,
-            line.target,
-            line.protocol,
-            line.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-            line.bytes,
-            line.duration_us as f64 / 1000.0,
-            line.handler.unwrap_or("-"),
-            line.request_id,
-        )
+        match self.status {
+            Some(status) => {
+                span.set("http.response.status_code", status.as_u16());
+                if status.is_server_error() {
+                    span.fail(status.as_str());
+                } else if !self.complete {
+                    span.fail("incomplete");
+                }
+            }
+            None => span.fail("client_gone"),
+        }
     }
+}
+
+/// The span of a request, with what its head says.
+fn span(trace: &Arc<Trace>, request: &Parts, peer: &Peer, started: Instant) -> Span {
+    let method = method_name(&request.method);
+    let begin = SystemTime::now().checked_sub(started.elapsed()).unwrap_or_else(SystemTime::now);
+    let mut span = trace.server(method.to_owned(), (begin, started));
+    span.set("http.request.method", method);
+    span.set("url.scheme", peer.scheme);
+    span.set("url.path", request.uri.path());
+    if let Some(query) = request.uri.query() {
+        span.set("url.query", query);
+    }
+    let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = request.uri.authority().map(http::uri::Authority::as_str).or(host);
+    if let Some(host) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) {
+        span.set("server.address", host.host());
+        if let Some(port) = host.port_u16() {
+            span.set("server.port", port);
+        }
+    }
+    span.set("client.address", line::host(&peer.remote));
+    if let Some(agent) = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
+        span.set("user_agent.original", agent);
+    }
+    let version = match request.version {
+        Version::HTTP_2 => "2",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    };
+    span.set("network.protocol.version", version);
+    span
 }
 
 /// The target as it came, where that is not what the URI says.
@@ -187,6 +224,9 @@ fn raw_target(request: &Parts) -> Option<String> {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.log.write(&self.line());
+        self.end_span();
+        if let Some(log) = &self.log {
+            log.write(&Line::of(self).text(log.form));
+        }
     }
 }

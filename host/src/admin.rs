@@ -1,4 +1,4 @@
-//! The admin listener: answers probes and tells what is counted, on an address of its own and with limits of its own.
+//! The admin listener: probes, metrics, and the admin API, on an address of its own and with limits of its own.
 //!
 //! It answers to the very end of a drain, and is never a reason to wait.
 
@@ -6,26 +6,45 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use wasmux_mux::{Found, InsertError, Mux};
 
+use self::access::Access;
+use self::api::Operation;
 use crate::body::Body;
+use crate::deployer::Deployer;
 use crate::drain::Begun;
-use crate::listener::Listener;
+use crate::listener::{Listener, Stream};
 use crate::metrics::{self, Metrics};
-use crate::request_id::RequestIds;
+use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
+use crate::telemetry::Logs;
+
+pub mod access;
+mod api;
+mod diff;
+mod logs;
+mod upload;
+
+pub use api::{API_VERSION, OPENAPI};
+pub use diff::diff_of;
 
 /// Connections at one time; beyond it new ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_MAX: usize = 64;
 
-/// One request and its response take at most this long; beyond it the connection is cut.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The head of a request, and the TLS handshake before it, take at most this long; beyond it the connection is cut.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One request and its response take at most this long: a deployment may have to build crates and compile large modules, and
+/// logs are followed. Beyond it the connection is cut.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug)]
 enum Page {
@@ -35,28 +54,70 @@ enum Page {
     Ready,
     /// What is counted, for Prometheus.
     Metrics,
+    /// Part of the admin API.
+    Api(Operation),
+    /// What all of this looks like, for people.
+    Dashboard,
+    /// `/`, which leads there.
+    Home,
 }
+
+/// The page for people: complete in itself, and without anything that only those who may see it should know.
+const DASHBOARD: &str = include_str!("admin/dashboard.html");
+
+/// It runs its own script and nobody else's, talks to this listener only, and stands in no other page.
+const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+                                form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the admin listener answers with.
 #[derive(Debug)]
 pub struct Admin {
     mux: Mux<Page>,
+    access: Access,
     draining: Begun,
     metrics: Metrics,
+    deployer: Deployer,
+    logs: Logs,
+    /// Asks the process to drain.
+    drain: mpsc::Sender<()>,
+    followers: Arc<Semaphore>,
     ids: RequestIds,
 }
 
+/// What the pages are about.
+#[derive(Debug)]
+pub struct About {
+    /// Whether the process drains.
+    pub draining: Begun,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is deployed, and how it is changed.
+    pub deployer: Deployer,
+    /// The latest lines of the log.
+    pub logs: Logs,
+    /// Where the process is asked to drain.
+    pub drain: mpsc::Sender<()>,
+}
+
 impl Admin {
-    /// Pages about a process that drains when `draining` says so and counts what is in `metrics`.
+    /// Pages for those that `access` lets in.
     ///
     /// # Errors
     /// When two of its own patterns are in conflict.
-    pub fn new(draining: Begun, metrics: Metrics) -> Result<Self, InsertError> {
+    pub fn new(access: Access, about: About) -> Result<Self, InsertError> {
         let mut mux = Mux::new();
         mux.insert("GET /live", Page::Live)?;
         mux.insert("GET /ready", Page::Ready)?;
         mux.insert("GET /metrics", Page::Metrics)?;
-        Ok(Self { mux, draining, metrics, ids: RequestIds::new() })
+        mux.insert("GET /dashboard", Page::Dashboard)?;
+        mux.insert("GET /{$}", Page::Home)?;
+        for (pattern, operation) in Operation::ALL {
+            mux.insert(pattern, Page::Api(operation))?;
+        }
+        let About { draining, metrics, deployer, logs, drain } = about;
+        let followers = Arc::new(Semaphore::new(logs::FOLLOWERS_MAX));
+        let ids = RequestIds::new();
+        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, ids })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
@@ -67,22 +128,28 @@ impl Admin {
             let (stream, _) = listener.accept().await;
             let this = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| {
-                    let response = this.answer(&request);
-                    async { Ok::<_, Infallible>(response) }
-                });
-                let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(EXCHANGE_TIMEOUT);
-                // A probe that kept its connection would go on asking a process that has handed over.
-                builder.keep_alive(false);
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
-                let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+                this.converse(stream).await;
                 drop(permit); // the listener may accept one more
             });
         }
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn converse(self: Arc<Self>, stream: Stream) {
+        let admitted = tokio::time::timeout(HEAD_TIMEOUT, self.access.admit(stream)).await;
+        let Ok(Some((stream, known))) = admitted else { return };
+        let service = service_fn(|request| {
+            let this = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(this.answer(request, known).await) }
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        // A probe that kept its connection would go on asking a process that has handed over.
+        builder.keep_alive(false);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>, known: access::Known) -> Response<Body> {
         let id = self.ids.assign(request.headers());
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let wanted = wasmux_mux::Request {
@@ -91,22 +158,55 @@ impl Admin {
             path: request.uri().path(),
             query: request.uri().query(),
         };
-        match self.mux.find(&wanted) {
-            Found::Match(found) => match found.value() {
-                Page::Live => rescue::well("ok", &id),
-                Page::Ready if self.draining.get() => rescue::draining(&id),
-                Page::Ready => rescue::well("ready", &id),
-                Page::Metrics => {
-                    let mut response = Response::new(Body::full(self.metrics.text()));
-                    let content_type = HeaderValue::from_static(metrics::CONTENT_TYPE);
-                    response.headers_mut().insert(CONTENT_TYPE, content_type);
-                    response
-                }
-            },
-            Found::Redirect(redirect) => rescue::redirect(redirect.location(), request.method(), &id),
-            Found::MethodNotAllowed(allow) => rescue::method_not_allowed(&allow.to_string(), &id),
-            Found::NotFound => rescue::not_found(&id),
-            Found::BadRequest => rescue::bad_request(&id),
+        let (page, values) = match self.mux.find(&wanted) {
+            Found::Match(found) => {
+                let text = |value: std::borrow::Cow<'_, [u8]>| String::from_utf8_lossy(&value).into_owned();
+                (*found.value(), found.values().map(|(_, value)| text(value)).collect::<Vec<_>>())
+            }
+            Found::Redirect(redirect) => return rescue::redirect(redirect.location(), request.method(), &id),
+            Found::MethodNotAllowed(allow) => return rescue::method_not_allowed(&allow.to_string(), &id),
+            Found::NotFound => return rescue::not_found(&id),
+            Found::BadRequest => return rescue::bad_request(&id),
+        };
+        let needs = match page {
+            Page::Live | Page::Ready | Page::Dashboard | Page::Home => None,
+            Page::Metrics => Some(access::Right::Read),
+            Page::Api(operation) => Some(operation.needs()),
+        };
+        if let Some(needs) = needs
+            && let Err(refusal) = self.access.check(needs, known, request.headers())
+        {
+            return api::refusal(refusal.status, &refusal.message);
+        }
+        self.page(page, values, request, &id).await
+    }
+
+    async fn page(
+        &self,
+        page: Page,
+        values: Vec<String>,
+        request: Request<Incoming>,
+        id: &RequestId,
+    ) -> Response<Body> {
+        match page {
+            Page::Live => rescue::well("ok", id),
+            Page::Ready if self.draining.get() => rescue::draining(id),
+            Page::Ready => rescue::well("ready", id),
+            Page::Metrics => typed(metrics::CONTENT_TYPE, self.metrics.text()),
+            Page::Home => rescue::redirect("/dashboard", request.method(), id),
+            Page::Dashboard => {
+                let mut response = typed("text/html; charset=utf-8", DASHBOARD);
+                let policy = HeaderValue::from_static(DASHBOARD_POLICY);
+                response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
+                response
+            }
+            Page::Api(operation) => self.operate(operation, values, request).await,
         }
     }
+}
+
+fn typed(content_type: &'static str, content: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(content));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }

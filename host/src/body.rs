@@ -79,14 +79,13 @@ impl Body {
     pub(crate) fn observed(self, show: impl Fn(&Error) + Send + 'static) -> Self {
         match self.inner {
             Inner::Full(_) => self,
-            inner => Self::of(Inner::Other(
-                Self::of(inner)
-                    .map_err(move |error| {
-                        show(&error);
-                        error
-                    })
-                    .boxed_unsync(),
-            )),
+            inner => {
+                let shown = Self::of(inner).map_err(move |error| {
+                    show(&error);
+                    error
+                });
+                Self { take: self.take, ..Self::of(Inner::Other(shown.boxed_unsync())) }
+            }
         }
     }
 

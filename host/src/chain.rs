@@ -10,12 +10,13 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::guest::{Answer, Guest, Incoming, Next};
 use crate::rescue;
+use crate::stats::HandlerStats;
 
 /// A handler that guests call.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Its name, for the log.
-    pub(crate) name: Arc<str>,
+    /// Its name, and what is counted of it.
+    pub(crate) stats: Arc<HandlerStats>,
     pub(crate) to: Arc<dyn Callee>,
 }
 
@@ -35,16 +36,20 @@ impl Callee for Guest {
 
 impl Next for Link {
     fn serve(&self, request: Incoming) -> Answer {
-        let (name, to) = (Arc::clone(&self.name), Arc::clone(&self.to));
+        let (stats, to) = (Arc::clone(&self.stats), Arc::clone(&self.to));
         Box::pin(async move {
             let id = request.id.clone();
             match to.call(request).await {
                 Ok(response) => response.map(|body| {
                     // The guest in front only learns that it broke off; why, it is not told.
-                    Body::observed(body, move |error| rescue::report(error, &name, &id))
+                    Body::observed(body, move |error| {
+                        stats.failed(error.kind());
+                        rescue::report(error, &stats.name, &id);
+                    })
                 }),
                 Err(error) => {
-                    rescue::report(&error, &name, &id);
+                    stats.failed(error.kind());
+                    rescue::report(&error, &stats.name, &id);
                     rescue::respond(&error, &id)
                 }
             }

@@ -10,15 +10,22 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ListenAddr, Problem, ProcessConfig};
 use crate::guest::{GuestEngine, compile};
 use crate::handover::Environment;
+use crate::telemetry::Logs;
 
+mod admin;
 mod build;
 mod check;
+mod deploy;
+mod deployments;
+mod doctor;
 mod inspect;
 mod invoke;
 mod kv;
+mod logs;
 mod new;
 mod routes;
 mod serve;
+mod status;
 
 /// Exit code 0: all is well.
 const OK: ExitCode = ExitCode::SUCCESS;
@@ -99,7 +106,45 @@ Exit code 1 when it cannot be run.")]
   wasmux kv delete sessions user:7
 
 Works while a server runs with the same stores. Exit code 1 when there is no such key.")]
-    Kv(KvArgs),
+    Kv(kv::KvArgs),
+    /// Put another module of a handler in force, at once or as a canary
+    #[command(after_help = "Examples:
+  wasmux deploy hello target/hello.wasm
+  wasmux deploy hello ./hello                        a crate, which is built
+  wasmux deploy hello hello.wasm --canary 5% --promote-after 10m
+  wasmux deploy hello hello.wasm --canary 10% --sticky cookie:session
+
+It is checked and compiled completely, then swapped in; requests in flight finish with what they began with. It stays in
+force, over restarts too, until routes.toml changes or `wasmux reload`. When no server runs, the next one serves it.")]
+    Deploy(deploy::DeployArgs),
+    /// Make the canary its handler's version
+    Promote(admin::ServerArg),
+    /// Put an earlier deployment in force again
+    #[command(after_help = "Examples:
+  wasmux rollback        the one before
+  wasmux rollback 12")]
+    Rollback(deploy::RollbackArgs),
+    /// List the deployments that are kept; `*` is in force
+    Deployments(admin::ServerArg),
+    /// Show what two deployments differ in
+    Diff(deployments::DiffArgs),
+    /// Show what a server serves, and how its handlers do
+    #[command(after_help = "Examples:
+  wasmux status
+  wasmux status --watch
+  wasmux status --json | jq .handlers
+
+Exit code 1 when no server runs.")]
+    Status(status::StatusArgs),
+    /// Have a server read routes.toml again, as SIGHUP does
+    Reload(admin::ServerArg),
+    /// Show the latest lines of a server's log
+    #[command(after_help = "Examples:
+  wasmux logs -f
+  wasmux logs -f --handler hello")]
+    Logs(logs::LogsArgs),
+    /// Check whether this machine has what wasmux needs, and say what to change
+    Doctor(doctor::DoctorArgs),
     /// Compile a module for the process that asks for it: what the others start to load modules
     #[command(hide = true)]
     Compile(compile::Task),
@@ -120,6 +165,9 @@ struct ServeArgs {
     /// Listen here instead of where [server] says; may be repeated
     #[arg(long, short, value_name = "ADDR", value_parser = ListenAddr::parse)]
     listen: Vec<ListenAddr>,
+    /// Serve what the file says, not what was deployed or rolled back to before
+    #[arg(long, conflicts_with = "module")]
+    from_file: bool,
     /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
     #[arg(value_name = "FILE.wasm")]
     module: Option<PathBuf>,
@@ -219,56 +267,6 @@ struct InvokeArgs {
 }
 
 #[derive(Debug, Args)]
-struct KvArgs {
-    #[command(subcommand)]
-    command: KvCommand,
-    /// The deployment to read
-    #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
-    config: PathBuf,
-    /// Answer in JSON
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum KvCommand {
-    /// Print keys, one on a line, control characters as in \n and \u{1b}
-    List {
-        /// NAME of [kv.NAME]
-        store: String,
-        /// Only keys that begin with this
-        #[arg(default_value = "")]
-        prefix: String,
-    },
-    /// Print the value of a key, as it is
-    Get {
-        /// NAME of [kv.NAME]
-        store: String,
-        /// The key
-        key: String,
-    },
-    /// Give a key a value
-    Set {
-        /// NAME of [kv.NAME]
-        store: String,
-        /// The key
-        key: String,
-        /// The value; `@FILE` reads a file, `@-` standard input, and `@@TEXT` is the text `@TEXT`
-        value: String,
-        /// How long it is kept, such as 90s or 1h; for ever when left out
-        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
-        time: Option<std::time::Duration>,
-    },
-    /// Take the value of a key away
-    Delete {
-        /// NAME of [kv.NAME]
-        store: String,
-        /// The key
-        key: String,
-    },
-}
-
-#[derive(Debug, Args)]
 struct InspectArgs {
     /// A .wasm or .wat file
     file: PathBuf,
@@ -280,10 +278,10 @@ struct InspectArgs {
 impl Cli {
     /// Does what was asked for. `handed_over` is what the environment said about sockets before it was cleaned.
     #[must_use]
-    pub fn run(self, handed_over: &Environment) -> ExitCode {
+    pub fn run(self, handed_over: &Environment, logs: Logs) -> ExitCode {
         let code = match self.command {
             // Its lines are an access log's, for which nobody has to wait.
-            Command::Serve(args) => return serve::run(args, handed_over),
+            Command::Serve(args) => return serve::run(args, handed_over, logs),
             Command::Check(args) => check::run(&args),
             Command::Routes(args) => routes::run(args),
             Command::Build(args) => build::run(&args),
@@ -291,6 +289,15 @@ impl Cli {
             Command::Invoke(args) => invoke::run(&args),
             Command::Inspect(args) => inspect::run(&args),
             Command::Kv(args) => kv::run(&args),
+            Command::Deploy(args) => deploy::deploy(&args),
+            Command::Promote(server) => deploy::promote(&server),
+            Command::Rollback(args) => deploy::rollback(&args),
+            Command::Deployments(server) => deployments::list(&server),
+            Command::Diff(args) => deployments::diff(&args),
+            Command::Status(args) => status::status(&args),
+            Command::Reload(server) => deploy::reload(&server),
+            Command::Logs(args) => logs::logs(&args),
+            Command::Doctor(args) => doctor::run(&args),
             Command::Compile(task) => compile::run(&task),
         };
         match written() {

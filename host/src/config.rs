@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 use wasmux_mux::Mux;
 
+mod admin;
+mod canary;
 mod fixed;
 mod grants;
 mod handlers;
@@ -21,8 +23,11 @@ mod server;
 mod sql;
 mod table;
 mod tls;
+mod tracing;
 mod units;
 
+pub use admin::AdminConfig;
+pub use canary::{CanaryConfig, parse_percent};
 pub use grants::OutboundConfig;
 pub use handlers::HandlerConfig;
 pub use kv::{KvBackend, KvConfig, KvGrant, StoreAlone};
@@ -49,6 +54,8 @@ pub struct Config {
     pub servers: Vec<ServerConfig>,
     /// `[outbound]`.
     pub outbound: TransportSettings,
+    /// `[canary]`.
+    pub canary: CanaryConfig,
     /// `[kv.*]`, in the order of the file.
     pub stores: Vec<KvConfig>,
     /// `[sql.*]`, in the order of the file.
@@ -66,19 +73,27 @@ impl Config {
         match std::fs::read_to_string(file) {
             Ok(text) => Self::parse(file, &text),
             Err(error) => {
-                let problems = Problems::new(file, "");
-                let hint = if error.kind() == std::io::ErrorKind::NotFound {
-                    "; name another with --config, or start one with `wasmux new NAME`"
-                } else {
-                    ""
-                };
-                problems.add_at_line(
-                    ProblemKind::FileUnreadable,
-                    1,
-                    format!("cannot read the file: {error}{hint}"),
-                );
+                let (problems, problem) = (Problems::new(file, ""), Self::unreadable(file, &error));
+                problems.add_at_line(problem.kind, problem.line, problem.message);
                 (Self::empty(file), problems)
             }
+        }
+    }
+
+    /// What is wrong with a file that cannot be read.
+    #[must_use]
+    pub fn unreadable(file: &Path, error: &std::io::Error) -> Problem {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                "; name another with --config, or start one with `wasmux new NAME`"
+            }
+            _ => "",
+        };
+        Problem {
+            file: file.display().to_string(),
+            line: 1,
+            kind: ProblemKind::FileUnreadable,
+            message: format!("cannot read the file: {error}{hint}"),
         }
     }
 
@@ -96,10 +111,12 @@ impl Config {
             problems.add(kind, &span, message);
         }
         let table = Table::new("the file", root, &problems);
-        let (process, servers) = server::read(&table, folder, &problems);
+        let (mut process, servers) = server::read(&table, folder, &problems);
         let defaults =
             table.table("defaults").map(|entries| handlers::read_defaults(entries.value, &problems));
         let outbound = outbound::read(&table, folder, &problems);
+        let canary = canary::read(&table, &problems);
+        process.tracing = tracing::read(&table, folder, &problems);
         let stores = kv::read(&table, folder, &process.state, &problems);
         let (databases, names) = sql::read(&table, folder, &process.state, &problems);
         let declared = Declared { outbound: &outbound, stores: &stores, databases: &names };
@@ -122,7 +139,9 @@ impl Config {
         }
         table.finish();
         let file = file.to_owned();
-        (Self { file, process, servers: configs, outbound, stores, databases, handlers, tables }, problems)
+        let config =
+            Self { file, process, servers: configs, outbound, canary, stores, databases, handlers, tables };
+        (config, problems)
     }
 
     /// A deployment of one module, mounted on `/`.
@@ -161,12 +180,14 @@ impl Config {
         format!("{routes} routes, {} handlers{servers}", self.handlers.len())
     }
 
-    fn empty(file: &Path) -> Self {
+    /// No routes and no handlers.
+    pub(crate) fn empty(file: &Path) -> Self {
         Self {
             file: file.to_owned(),
             process: ProcessConfig::default(),
             servers: vec![ServerConfig::default()],
             outbound: TransportSettings::default(),
+            canary: CanaryConfig::default(),
             stores: Vec::new(),
             databases: Vec::new(),
             handlers: Vec::new(),

@@ -17,6 +17,7 @@ use crate::dispatch::Dispatcher;
 use crate::drain::Guard;
 use crate::guest::Peer;
 use crate::listener::Stream;
+use crate::stats::ServerStats;
 use crate::tls::Tls;
 
 mod handshake;
@@ -30,16 +31,19 @@ pub(crate) struct Connections {
     dispatcher: Arc<Dispatcher>,
     config: ServerConfig,
     tls: Option<Arc<Tls>>,
+    stats: Arc<ServerStats>,
 }
 
 impl Connections {
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, config: ServerConfig, tls: Option<Arc<Tls>>) -> Self {
-        Self { dispatcher, config, tls }
+        let stats = dispatcher.server(&config.name);
+        Self { dispatcher, config, tls, stats }
     }
 
     /// Serves one connection to its end, or until it is idle and has to make room for another.
     pub(crate) async fn serve(self: Arc<Self>, stream: Stream, peer: Peer, guard: Guard) {
         let (activity, remote) = (Arc::clone(&peer.activity), peer.remote.clone());
+        let _counted = Counted::begin(&self.stats);
         let served = pin!(self.serve_requests(stream, peer, guard));
         if with_rare(served, pin!(activity.is_shed()), || activity.is_asked()).await.is_none() {
             tracing::debug!(
@@ -93,6 +97,23 @@ impl Connections {
             () = guard.silence_is_over() => return None,
         }
         Some(first)
+    }
+}
+
+/// An open connection; it is counted until this is dropped.
+struct Counted(Arc<ServerStats>);
+
+impl Counted {
+    fn begin(stats: &Arc<ServerStats>) -> Self {
+        stats.accepted.increment();
+        stats.connections.increment();
+        Self(Arc::clone(stats))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.decrement();
     }
 }
 

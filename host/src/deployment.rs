@@ -1,32 +1,37 @@
 //! What is being served: an immutable set of routes and their handlers, checked as a whole.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use wasmux_mux::Mux;
 
-use crate::builder;
+use self::load::{Handlers, Loaded, Loader, proxy};
 use crate::chain::{Callee, Link};
-use crate::config::{
-    Config, HandlerConfig, KvBackend, KvConfig, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig,
-};
-use crate::guest::cache::CodeCache;
-use crate::guest::{DatabaseGrant, Directory, Guest, GuestEngine, GuestSettings, Next, Outgoing, RouteInfo};
-use crate::handler::{Files, Fixed, Handler, Proxy};
-use crate::kv;
+use crate::config::{CanaryConfig, Config, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig};
+use crate::guest::{Directory, GuestEngine, Next, RouteInfo};
+use crate::handler::{Counted, Files, Fixed, Handler, Split};
+use crate::history::Module;
 use crate::outbound::Outbound;
 use crate::resources::Resources;
-use crate::sql::Access;
-use crate::upstream::ProxySettings;
+use crate::stats::{Registry, RouteKey, RouteStats};
+
+mod load;
+
+pub use load::Modules;
+pub(crate) use load::store;
 
 /// Routes and handlers in force. A request keeps the one it began with to its last byte.
 #[derive(Debug)]
 pub struct Deployment {
-    /// The name of each server and its patterns, each with its route. Servers with the same routes share them.
-    servers: Vec<(String, Arc<Mux<Route>>)>,
+    /// The name of each server and its patterns, each with its route. Servers with the same routes share the handlers.
+    servers: Vec<(String, Mux<Route>)>,
     /// Handlers that others call by name; they know each other only weakly.
     _callees: Vec<Arc<dyn Next>>,
+    /// The modules that the history keeps of it, by handler.
+    modules: BTreeMap<String, Module>,
+    /// The handler with two versions.
+    split: Option<Arc<Split>>,
+    canary: CanaryConfig,
 }
 
 /// One pattern and what it points at.
@@ -38,18 +43,20 @@ pub struct Route {
     pub name: Arc<str>,
     /// The pattern, in the form that guests get it.
     pub info: Arc<RouteInfo>,
+    /// What is counted of its requests.
+    pub stats: Arc<RouteStats>,
 }
 
 impl Deployment {
-    /// Builds crates, loads modules and opens folders.
+    /// Builds crates, loads modules and opens folders; modules that `modules` pins instead of those that the file names.
     ///
     /// Everything that is wrong is added to `problems`; the deployment is `None` if anything was. Crates are
     /// built with cargo, whose progress goes to standard error.
     #[must_use]
     pub fn build(
         config: &Config,
-        engine: &GuestEngine,
-        resources: &Resources,
+        (engine, resources): (&GuestEngine, &Resources),
+        modules: &Modules,
         problems: &Problems,
     ) -> Option<Self> {
         let outbound = match resources.outbound(&config.outbound) {
@@ -61,183 +68,119 @@ impl Deployment {
             }
         };
         let directory = Arc::<Directory>::default();
-        let guests = load_handlers(config, engine, (resources, &outbound, &directory), problems);
-        let handler = |route: &RouteConfig| route_handler(route, config, (&guests, &outbound), problems);
+        let loader = Loader {
+            config,
+            engine,
+            resources,
+            outbound: &outbound,
+            directory: &directory,
+            modules,
+            problems,
+        };
+        let Handlers { loaded: guests, modules } = loader.load();
+        let handler = |route: &RouteConfig| {
+            route_handler(route, config, (&guests, &outbound, resources.registry()), problems)
+        };
         // All of them before the first is given up, so that everything that is wrong shows in one run.
         let tables: Vec<Vec<_>> =
             config.tables.iter().map(|table| table.routes.iter().map(handler).collect()).collect();
-        let muxes = config.tables.iter().zip(tables).map(|(table, handlers)| {
-            let handlers = handlers.into_iter().collect::<Option<Vec<_>>>()?;
-            Some(Arc::new(table.mux.map(|pattern, &index| {
+        let tables = tables.into_iter().map(|handlers| handlers.into_iter().collect::<Option<Vec<_>>>());
+        let tables = tables.collect::<Option<Vec<_>>>()?;
+        let registry = resources.registry();
+        let server = |server: &ServerConfig| {
+            let (mux, handlers) = (&config.tables[server.routes].mux, &tables[server.routes]);
+            let server_name: Arc<str> = server.name.as_str().into();
+            let mux = mux.map(|pattern, &index| {
                 let (name, handler) = handlers[index].clone();
                 let names = pattern.names().map(str::to_owned).collect();
                 let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
-                Route { handler, name, info }
-            })))
-        });
-        let muxes = muxes.collect::<Option<Vec<_>>>()?;
-        let server = |server: &ServerConfig| (server.name.clone(), Arc::clone(&muxes[server.routes]));
+                let stats = registry.route(RouteKey {
+                    server: Arc::clone(&server_name),
+                    pattern: pattern.as_str().into(),
+                    handler: Arc::clone(&name),
+                    version: handler.version(),
+                });
+                Route { handler, name, info, stats }
+            });
+            (server.name.clone(), mux)
+        };
         let servers = config.servers.iter().map(server).collect();
-        let callees = callees(config, &guests);
+        let callees = callees(config, &guests, registry);
         let known = callees.iter().map(|(name, callee)| (name.clone(), Arc::downgrade(callee)));
         directory.fill(known);
         let _callees = callees.into_iter().map(|(_, callee)| callee).collect();
-        guests.iter().all(Option::is_some).then_some(Self { servers, _callees })
+        let split = guests.iter().flatten().find_map(|loaded| match loaded {
+            Loaded::Split(split) => Some(Arc::clone(split)),
+            _ => None,
+        });
+        guests.iter().all(Option::is_some).then_some(Self {
+            servers,
+            _callees,
+            modules,
+            split,
+            canary: config.canary.clone(),
+        })
+    }
+
+    /// The modules that the history keeps of it, by handler; none without one.
+    #[must_use]
+    pub fn modules(&self) -> &BTreeMap<String, Module> {
+        &self.modules
+    }
+
+    /// How the version does that there was, and how its canary, if there is one.
+    #[must_use]
+    pub fn counted(&self) -> Option<[Counted; 2]> {
+        self.split.as_ref().map(|split| split.counted())
+    }
+
+    /// When its canary is worse.
+    #[must_use]
+    pub fn canary_config(&self) -> &CanaryConfig {
+        &self.canary
+    }
+
+    /// The servers and their patterns, each with the name of what it points at.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, Vec<(&str, &str)>)> {
+        self.servers.iter().map(|(name, mux)| {
+            (&**name, mux.iter().map(|(_, route)| (&*route.info.pattern, &*route.name)).collect())
+        })
     }
 
     /// The patterns of the server of this name.
     #[must_use]
     pub fn mux(&self, server: &str) -> Option<&Mux<Route>> {
         // A handful at most, and the first is the usual one.
-        self.servers.iter().find(|(name, _)| name == server).map(|(_, mux)| &**mux)
+        self.servers.iter().find(|(name, _)| name == server).map(|(_, mux)| mux)
     }
 }
 
-/// A handler of `[handlers]`.
-#[derive(Clone, Debug)]
-enum Loaded {
-    Guest(Arc<Guest>),
-    Proxy(Arc<Proxy>),
-}
-
-fn proxy(settings: &ProxySettings, outbound: &Outbound) -> Arc<Proxy> {
-    Arc::new(Proxy::new(settings.clone(), outbound))
-}
-
-/// Loads all handlers, those that others call first.
-fn load_handlers(
-    config: &Config,
-    engine: &GuestEngine,
-    (resources, outbound, directory): (&Resources, &Outbound, &Arc<Directory>),
-    problems: &Problems,
-) -> Vec<Option<Loaded>> {
-    let stores = stores(config, resources);
-    let cache = config.process.cache.clone().map_or_else(CodeCache::off, CodeCache::at);
-    let binaries = built_binaries(config, problems);
-    let load = |handler: &HandlerConfig, next: Option<Arc<dyn Next>>| {
-        if let Some(settings) = &handler.proxy {
-            return Some(Loaded::Proxy(proxy(settings, outbound)));
-        }
-        if handler.wasm.is_dir() && !binaries.contains_key(&handler.wasm) {
-            return None; // its build failed, which was reported
-        }
-        if !handler.wasm.exists() {
-            let message = format!("`wasm`: there is no file or folder {}", handler.wasm.display());
-            problems.add_at_line(ProblemKind::FileMissing, handler.line, message);
-            return None;
-        }
-        let file = binaries.get(&handler.wasm).unwrap_or(&handler.wasm);
-        let mut settings = GuestSettings { next, ..handler.settings.clone() };
-        settings.grants.outgoing = handler.outbound.as_ref().map(|granted| {
-            let (transport, allow) = (granted.transport.clone(), granted.allow.clone());
-            Outgoing::new(outbound, transport, allow, Arc::clone(directory), &settings.limits)
-        });
-        settings.grants.stores = granted_stores(handler, config, &stores);
-        settings.grants.databases = databases(config, handler, resources, problems)?;
-        match Guest::deploy(engine, file, &cache, settings) {
-            Ok(guest) => Some(Loaded::Guest(Arc::new(guest))),
-            Err(error) => {
-                let name = &handler.settings.name;
-                for problem in error.problems {
-                    let message = format!("handler `{name}` ({}): {problem}", file.display());
-                    problems.add_at_line(ProblemKind::ModuleInvalid, handler.line, message);
-                }
-                None
-            }
-        }
-    };
-    let depth =
-        |&index: &usize| std::iter::successors(Some(index), |&index| config.handlers[index].next).count();
-    let mut order: Vec<usize> = (0..config.handlers.len()).collect();
-    order.sort_by_key(depth);
-    let mut guests: Vec<Option<Loaded>> = vec![None; order.len()];
-    for index in order {
-        let handler = &config.handlers[index];
-        let next = match handler.next {
-            None if handler.next_is_wrong => continue, // there would be a second complaint about the same
-            None => None,
-            Some(next) => {
-                let Some(loaded) = guests[next].clone() else { continue }; // it has failed, which was reported
-                let name = config.handlers[next].settings.name.as_str().into();
-                Some(link(name, loaded))
-            }
-        };
-        guests[index] = load(handler, next);
-    }
-    guests
-}
-
-fn link(name: Arc<str>, handler: Loaded) -> Arc<dyn Next> {
+fn link(name: Arc<str>, handler: Loaded, registry: &Registry) -> Arc<dyn Next> {
+    let stats = registry.handler(&name);
     let to: Arc<dyn Callee> = match handler {
         Loaded::Guest(guest) => guest,
+        Loaded::Split(split) => split,
         Loaded::Proxy(proxy) => proxy,
     };
-    Arc::new(Link { name, to })
+    Arc::new(Link { stats, to })
 }
 
 /// Those that others may call, by name.
-fn callees(config: &Config, handlers: &[Option<Loaded>]) -> Vec<(String, Arc<dyn Next>)> {
+fn callees(
+    config: &Config,
+    handlers: &[Option<Loaded>],
+    registry: &Registry,
+) -> Vec<(String, Arc<dyn Next>)> {
     let called: Vec<_> = config.handlers.iter().flat_map(|handler| &handler.outbound).collect();
     let is_called = |name: &String| {
         called.iter().any(|outbound| outbound.allow.handlers().contains(&name.to_ascii_lowercase()))
     };
     let named = config.handlers.iter().map(|handler| &handler.settings.name).zip(handlers);
     let callees = named.filter(|(name, _)| is_called(name));
-    let callees = callees
-        .filter_map(|(name, handler)| Some((name.clone(), link(name.as_str().into(), handler.clone()?))));
-    callees.collect()
-}
-
-/// The stores that the configuration declares, in its order; none in place of one with a problem. They are opened when they
-/// are first used.
-fn stores(config: &Config, resources: &Resources) -> Vec<Option<kv::Store>> {
-    config.stores.iter().map(|config| store(config, resources)).collect()
-}
-
-/// A store that the configuration declares; none if there is a problem with it.
-pub(crate) fn store(config: &KvConfig, resources: &Resources) -> Option<kv::Store> {
-    let backend = match config.backend.as_ref()? {
-        KvBackend::Embedded(file) => kv::Backend::Embedded(resources.embedded(file)),
-        KvBackend::Redis(url) => kv::Backend::Redis(resources.redis(url).ok()?),
-    };
-    Some(kv::Store::new(backend, config.limits))
-}
-
-/// What a handler was granted of them, by their names.
-fn granted_stores(
-    handler: &HandlerConfig,
-    config: &Config,
-    stores: &[Option<kv::Store>],
-) -> Vec<(String, kv::Grant)> {
-    let granted = handler.stores.iter().filter_map(|grant| {
-        let store = stores[grant.store].clone()?;
-        let name = config.stores[grant.store].name.clone();
-        Some((name, kv::Grant::new(store, grant.prefix.clone(), grant.read_only)))
+    let callees = callees.filter_map(|(name, handler)| {
+        Some((name.clone(), link(name.as_str().into(), handler.clone()?, registry)))
     });
-    granted.collect()
-}
-
-/// The databases that a handler was granted. `None` when one of them cannot be had, which is reported.
-fn databases(
-    config: &Config,
-    handler: &HandlerConfig,
-    resources: &Resources,
-    problems: &Problems,
-) -> Option<Arc<Vec<DatabaseGrant>>> {
-    let grant = |(name, access): &(String, Access)| {
-        let database = config.databases.iter().find(|database| database.settings.name == *name)?;
-        match resources.databases().open(&database.settings) {
-            Ok(database) => {
-                Some(DatabaseGrant { database, access: *access, handler: Arc::from(&*handler.settings.name) })
-            }
-            Err(error) => {
-                let message = format!("[sql.{name}]: {error}");
-                problems.add_at_line(ProblemKind::DatabaseInvalid, database.line, message);
-                None
-            }
-        }
-    };
-    handler.databases.iter().map(grant).collect::<Option<_>>().map(Arc::new)
+    callees.collect()
 }
 
 /// Brings the databases of a deployment, which is good otherwise, to where their migrations lead. What is applied stays, also when
@@ -261,37 +204,15 @@ pub fn migrate(config: &Config, resources: &Resources, problems: &Problems) {
     }
 }
 
-/// Builds every handler that is a crate folder; answers where each folder's module is.
-fn built_binaries(config: &Config, problems: &Problems) -> BTreeMap<PathBuf, PathBuf> {
-    let crates = config.handlers.iter().filter(|handler| handler.wasm.is_dir());
-    let folders: Vec<_> = crates.map(|handler| handler.wasm.clone()).collect();
-    let mut built = BTreeMap::new();
-    for (folder, result) in builder::build(&folders) {
-        match result {
-            Ok(file) => drop(built.insert(folder, file)),
-            Err(error) => {
-                for handler in config.handlers.iter().filter(|handler| handler.wasm == folder) {
-                    let message = format!("handler `{}`: {error}", handler.settings.name);
-                    problems.add_at_line(ProblemKind::BuildFailed, handler.line, message);
-                }
-            }
-        }
-    }
-    built
-}
-
 fn route_handler(
     route: &RouteConfig,
     config: &Config,
-    (guests, outbound): (&[Option<Loaded>], &Outbound),
+    (guests, outbound, registry): (&[Option<Loaded>], &Outbound, &Registry),
     problems: &Problems,
 ) -> Option<(Arc<str>, Arc<Handler>)> {
     Some(match route.target.as_ref()? {
         RouteTarget::Handler(index) => {
-            let handler = match guests[*index].clone()? {
-                Loaded::Guest(guest) => Handler::Guest(guest),
-                Loaded::Proxy(proxy) => Handler::Proxy(proxy),
-            };
+            let handler = guests[*index].clone()?.handler();
             (config.handlers[*index].settings.name.as_str().into(), Arc::new(handler))
         }
         RouteTarget::Respond(respond) => {
@@ -302,7 +223,10 @@ fn route_handler(
             let fixed = Fixed::redirect(redirect.status, redirect.location.clone());
             ("redirect".into(), Arc::new(Handler::Fixed(fixed)))
         }
-        RouteTarget::Proxy(settings) => ("proxy".into(), Arc::new(Handler::Proxy(proxy(settings, outbound)))),
+        RouteTarget::Proxy(settings) => {
+            let proxy = proxy("proxy", settings, outbound, registry);
+            ("proxy".into(), Arc::new(Handler::Proxy(proxy)))
+        }
         RouteTarget::Files(files) => match Files::new(&files.folder, files.strip_prefix.clone()) {
             Ok(files) => ("files".into(), Arc::new(Handler::Files(files))),
             Err(error) => {

@@ -1,13 +1,14 @@
 //! One request: id, route, handler, rescue, record. Decides; the others compute.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use http_body::Body as _;
-use wasmux_mux::{Found, Target};
+use wasmux_mux::{Found, Mux, Target};
 
 use crate::access_log::{AccessLog, Record};
 use crate::activity::Busy;
@@ -17,9 +18,12 @@ use crate::deployment::{Deployment, Route};
 use crate::guest::{Incoming, NetworkBody, Peer, RawTarget, RequestBody};
 use crate::handler::Handler;
 use crate::limit::HEADERS_MAX;
+use crate::notes::Notes;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
+use crate::stats::{Meter, Registry, ServerStats};
+use crate::trace::Tracer;
 
 /// Answers requests with the deployment that is in force when they begin.
 #[derive(Debug)]
@@ -27,12 +31,17 @@ pub struct Dispatcher {
     deployment: Arc<ArcSwap<Deployment>>,
     ids: RequestIds,
     access_log: Option<AccessLog>,
+    /// None when nothing is traced.
+    tracer: Option<Tracer>,
+    registry: Arc<Registry>,
 }
 
-/// A request that has an id and, if wanted, a record.
+/// A request that has an id, is counted and, if wanted, on record.
 #[derive(Debug)]
 pub(crate) struct Begun {
     id: RequestId,
+    meter: Meter,
+    notes: Option<Arc<Notes>>,
     record: Option<Box<Record>>,
     busy: Busy,
 }
@@ -41,38 +50,61 @@ impl Dispatcher {
     /// A dispatcher for `deployment`, which may be replaced at any time.
     #[must_use]
     pub fn new(deployment: Arc<ArcSwap<Deployment>>, access_log: Option<AccessLog>) -> Self {
-        Self { deployment, ids: RequestIds::new(), access_log }
+        Self { deployment, ids: RequestIds::new(), access_log, tracer: None, registry: Arc::default() }
     }
 
-    /// Takes note of a request before anything waits: it is on record also if its client leaves before it is looked at.
-    pub(crate) fn begin(&self, peer: &Arc<Peer>, request: &Parts) -> Begun {
+    /// The same, which traces requests, if it is to, and counts in this registry.
+    #[must_use]
+    pub fn observed(self, tracer: Option<Tracer>, registry: Arc<Registry>) -> Self {
+        Self { tracer, registry, ..self }
+    }
+
+    /// What is counted of the server of this name.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerStats> {
+        self.registry.server(name)
+    }
+
+    /// Takes note of a request whose head was there at `began`, before anything waits: it is on record also if its client
+    /// leaves before it is looked at.
+    pub(crate) fn begin(&self, peer: &Arc<Peer>, request: &Parts, began: Instant) -> Begun {
         let id = self.ids.assign(&request.headers);
-        let record = self.access_log.as_ref().map(|log| Record::new(log.clone(), request, peer, &id));
-        Begun { id, record, busy: peer.activity.begin() }
+        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(&request.headers));
+        let log = self.access_log.as_ref();
+        let has_notes = trace.is_some() || log.is_some_and(AccessLog::has_notes);
+        let notes = has_notes.then(|| Notes::new(trace));
+        let record = match (log, &notes) {
+            (None, None) => None,
+            (log, notes) => Record::new(log, notes.as_ref(), (request, peer), &id, began),
+        };
+        Begun { id, meter: Meter::new(began), notes, record, busy: peer.activity.begin() }
     }
 
-    /// Answers one request to the server of this name. Never fails: every error has a response.
+    /// Answers one request to this server. Never fails: every error has a response.
     pub(crate) async fn call(
         &self,
-        server: &str,
+        server: &ServerStats,
         peer: &Arc<Peer>,
         parts: Box<Parts>,
         body: NetworkBody,
         begun: Begun,
     ) -> Response<Recorded> {
-        let Begun { id, mut record, busy } = begun;
+        let Begun { id, mut meter, notes, mut record, busy } = begun;
         let is_head = parts.method == Method::HEAD;
         // To its last byte, a request is served by the deployment that it began with.
         let deployment = self.deployment.load_full();
-        let (mut response, route) = answer(&deployment, server, peer, (parts, body), &id).await;
+        let request = (parts, body, notes);
+        let (mut response, route) = answer(&deployment, &server.name, peer, request, &id, &mut meter).await;
+        if route.is_none() {
+            meter.belongs_to(&server.unrouted);
+        }
+        meter.answered(response.status());
         if is_head {
             leave_out_content(&mut response);
         }
         if let Some(record) = &mut record {
-            record.answered(route.map(|route| (&route.name, &route.info)), &response);
+            record.answered(route.map(|route| (&route.stats, &route.info)), &response);
         }
-        let handler = route.map(|route| Arc::clone(&route.name));
-        response.map(|body| Recorded::new(body, record, handler, id, peer, busy))
+        response.map(|body| Recorded::new(body, (record, meter), id, peer, busy))
     }
 }
 
@@ -81,8 +113,9 @@ async fn answer<'d>(
     deployment: &'d Deployment,
     server: &str,
     peer: &Arc<Peer>,
-    (parts, body): (Box<Parts>, NetworkBody),
+    (parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     id: &RequestId,
+    meter: &mut Meter,
 ) -> (Response<Body>, Option<&'d Route>) {
     // HTTP/1 has refused such heads before they came here; h2 does not count.
     if parts.headers.len() > HEADERS_MAX {
@@ -95,25 +128,12 @@ async fn answer<'d>(
     let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
     // A server that the deployment does not have any more has nothing to offer.
     let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
-    let (route, values) = match mux.find(&target.request(parts.method.as_str(), authority)) {
-        Found::Match(found) => {
-            let route = found.value();
-            let values = match &*route.handler {
-                Handler::Guest(_) => found.values().map(|(_, value)| value.into_owned()).collect(),
-                // These do not look at them.
-                Handler::Fixed(_) | Handler::Files(_) | Handler::Proxy(_) => Vec::new(),
-            };
-            (route, values)
-        }
-        Found::Redirect(redirect) => {
-            return (rescue::redirect(redirect.location(), &parts.method, id), None);
-        }
-        Found::MethodNotAllowed(allow) => {
-            return (rescue::method_not_allowed(&allow.to_string(), id), None);
-        }
-        Found::NotFound => return (rescue::not_found(id), None),
-        Found::BadRequest => return (rescue::bad_request(id), None),
-    };
+    let (route, values) =
+        match found(mux, &target.request(parts.method.as_str(), authority), &parts.method, id) {
+            Ok(found) => found,
+            Err(response) => return (*response, None),
+        };
+    meter.belongs_to(&route.stats);
     let result = match &*route.handler {
         Handler::Fixed(fixed) => Ok(fixed.response()),
         Handler::Files(files) => {
@@ -123,33 +143,72 @@ async fn answer<'d>(
         }
         Handler::Guest(guest) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body), authority, peer, id, values);
+            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
             Arc::clone(guest).serve(incoming).await
+        }
+        Handler::Split(split) => {
+            let authority = authority.to_owned();
+            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
+            Box::pin(split.serve(incoming)).await
         }
         Handler::Proxy(proxy) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body), authority, peer, id, values);
+            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
             Box::pin(proxy.serve(incoming, true)).await
         }
     };
     let response = result.unwrap_or_else(|error| {
+        route.stats.handler.failed(error.kind());
         rescue::report(&error, &route.name, id);
         rescue::respond(&error, id)
     });
     (response, Some(route))
 }
 
+/// A route, and the values of its wildcards.
+type Routed<'m> = (&'m Route, Vec<Vec<u8>>);
+
+/// The route of a request, and the values of its wildcards if its handler looks at them; else what the mux says instead.
+fn found<'m>(
+    mux: &'m Mux<Route>,
+    wanted: &wasmux_mux::Request<'_>,
+    method: &Method,
+    id: &RequestId,
+) -> Result<Routed<'m>, Box<Response<Body>>> {
+    Err(Box::new(match mux.find(wanted) {
+        Found::Match(found) => {
+            let route = found.value();
+            let values = match &*route.handler {
+                Handler::Guest(_) | Handler::Split(_) => {
+                    found.values().map(|(_, value)| value.into_owned()).collect()
+                }
+                Handler::Fixed(_) | Handler::Files(_) | Handler::Proxy(_) => Vec::new(),
+            };
+            return Ok((route, values));
+        }
+        Found::Redirect(redirect) => rescue::redirect(redirect.location(), method, id),
+        Found::MethodNotAllowed(allow) => rescue::method_not_allowed(&allow.to_string(), id),
+        Found::NotFound => rescue::not_found(id),
+        Found::BadRequest => rescue::bad_request(id),
+    }))
+}
+
 /// A request as handlers get it that take it over whole.
 fn incoming(
     route: &Route,
-    (parts, body): (Box<Parts>, NetworkBody),
+    (mut parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     authority: String,
     peer: &Arc<Peer>,
     id: &RequestId,
     values: Vec<Vec<u8>>,
 ) -> Incoming {
     let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-    Incoming { parts, authority, body: RequestBody::network(body), route: info, values, id, peer, via: None }
+    body.count(&route.stats, notes.as_ref());
+    if let Some(trace) = notes.as_ref().and_then(|notes| notes.trace()) {
+        trace.write(&mut parts.headers);
+    }
+    let body = RequestBody::network(body);
+    Incoming { parts, authority, body, route: info, values, id, peer, via: None, notes }
 }
 
 /// Makes a response one to HEAD (RFC 9110 section 9.3.2): HTTP/1 does so anyway, but hyper would send the content on HTTP/2.

@@ -52,6 +52,19 @@ pub enum Origin {
 }
 
 impl Kind {
+    /// All but the limits, which are counted apart.
+    pub const NOT_LIMITS: [Self; 9] = [
+        Self::Trapped,
+        Self::Aborted,
+        Self::BadResponse,
+        Self::NoResponse,
+        Self::GuestError,
+        Self::Upstream,
+        Self::UpstreamTimeout,
+        Self::RequestBroken,
+        Self::Internal,
+    ];
+
     /// Who is at fault for this kind.
     #[must_use]
     pub const fn origin(self) -> Origin {

@@ -10,21 +10,37 @@ use crate::guest::Guest;
 
 mod files;
 mod proxy;
+mod split;
 
 pub use files::Files;
 pub use proxy::Proxy;
+pub use split::{Counted, Split, StickyBy, WHOLE};
 
 /// What a route points at. Chosen when a deployment is built, never for a request.
 #[derive(Debug)]
 pub enum Handler {
     /// Sandboxed wasm.
     Guest(Arc<Guest>),
+    /// Two versions of it.
+    Split(Arc<Split>),
     /// The same response for everybody.
     Fixed(Fixed),
     /// Static files.
     Files(Files),
     /// Other servers.
     Proxy(Arc<Proxy>),
+}
+
+impl Handler {
+    /// The first digits of the digest of its code; empty for what is built in.
+    #[must_use]
+    pub fn version(&self) -> Arc<str> {
+        match self {
+            Self::Guest(guest) => Arc::clone(guest.version()),
+            Self::Split(split) => Arc::clone(split.stable().version()),
+            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) => "".into(),
+        }
+    }
 }
 
 /// A response that is known at deploy time.

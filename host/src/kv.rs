@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::stats::{Operations, Outcome};
+
 mod embedded;
 mod grant;
 mod redis;
@@ -192,13 +194,20 @@ pub enum Backend {
 pub struct Store {
     backend: Backend,
     limits: Limits,
+    stats: Option<Arc<Operations>>,
 }
 
 impl Store {
     /// A store with these entries. Nothing is opened before the first operation.
     #[must_use]
     pub fn new(backend: Backend, limits: Limits) -> Self {
-        Self { backend, limits }
+        Self { backend, limits, stats: None }
+    }
+
+    /// The same, whose operations are counted there.
+    #[must_use]
+    pub fn counted(self, stats: Arc<Operations>) -> Self {
+        Self { stats: Some(stats), ..self }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
@@ -238,13 +247,22 @@ impl Store {
     /// No operation takes longer than it may.
     async fn in_time<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
         let timeout = self.limits.timeout;
-        let begun = Instant::now();
-        tokio::time::timeout(timeout, operation).await.unwrap_or_else(|_| {
+        let (begun, counted) = (Instant::now(), self.stats.as_ref().map(|stats| stats.begin()));
+        let done = tokio::time::timeout(timeout, operation).await.unwrap_or_else(|_| {
             if let Backend::Redis(redis) = &self.backend {
                 redis.doubt(begun);
             }
             Err(Error::TimedOut(timeout))
-        })
+        });
+        if let Some(counted) = counted {
+            counted.ended(match &done {
+                Ok(_) => Outcome::Ok,
+                Err(Error::TimedOut(_)) => Outcome::Timeout,
+                Err(Error::Full(_) | Error::ReadOnly) => Outcome::Refused,
+                Err(_) => Outcome::Error,
+            });
+        }
+        done
     }
 }
 

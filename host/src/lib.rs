@@ -8,6 +8,7 @@ pub mod builder;
 pub mod cli;
 pub mod config;
 pub mod deployment;
+pub mod history;
 pub mod telemetry;
 
 // The way in.
@@ -37,11 +38,11 @@ pub mod stall;
 
 // Its own life: what comes before, after and in place of this process.
 pub mod admin;
+pub mod deployer;
 pub mod drain;
 pub mod handover;
 pub mod metrics;
 pub mod notify;
-pub mod reload;
 pub mod upgrade;
 
 // Beside the path.
@@ -52,6 +53,9 @@ mod hop_by_hop;
 pub mod kv;
 pub mod limit;
 pub mod machine;
+pub mod notes;
 pub mod request_id;
+pub mod stats;
 mod strip;
 mod tempo;
+pub mod trace;

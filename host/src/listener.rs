@@ -236,6 +236,15 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// The user at the other side of a unix socket; `None` over a network.
+    #[must_use]
+    pub fn peer_user(&self) -> Option<u32> {
+        match self {
+            Self::Unix(stream) => stream.peer_cred().ok().map(|credentials| credentials.uid()),
+            Self::Tcp(_) | Self::Tls(_) => None,
+        }
+    }
+
     fn tcp(stream: TcpStream, remote: SocketAddr) -> io::Result<(Self, Peer)> {
         // Guests stream small pieces; Nagle's algorithm would hold each back until the one before is acknowledged.
         stream.set_nodelay(true)?;

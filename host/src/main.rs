@@ -19,8 +19,8 @@ fn main() -> ExitCode {
         }
     };
     let cli = wasmux::cli::Cli::parse();
-    let _log = match wasmux::telemetry::start() {
-        Ok(guard) => guard,
+    let (_log, logs) = match wasmux::telemetry::start() {
+        Ok(started) => started,
         Err(message) => {
             let _ = writeln!(std::io::stderr(), "wasmux: {message}");
             return ExitCode::from(2);
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!("the limit on open files stays as it is: {error}");
     }
-    cli.run(&handed_over)
+    cli.run(&handed_over, logs)
 }
 
 /// What this process was started with, beside arguments: file descriptors, and variables that speak of them. Both are

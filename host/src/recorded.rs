@@ -15,6 +15,7 @@ use crate::guest::{Peer, Take};
 use crate::request_id::RequestId;
 use crate::rescue;
 use crate::stall::StreamClock;
+use crate::stats::Meter;
 
 /// Largest piece that is handed to an HTTP/2 connection: one frame of the usual size.
 const H2_PIECE_BYTES: usize = 16 * 1024;
@@ -24,8 +25,7 @@ const H2_PIECE_BYTES: usize = 16 * 1024;
 pub struct Recorded {
     body: Body,
     record: Option<Box<Record>>,
-    /// Whom to name when the body breaks off.
-    handler: Option<Arc<str>>,
+    meter: Meter,
     id: RequestId,
     /// On HTTP/2, its stream's clock.
     stall: Option<Arc<StreamClock>>,
@@ -40,8 +40,7 @@ pub struct Recorded {
 impl Recorded {
     pub(crate) fn new(
         body: Body,
-        record: Option<Box<Record>>,
-        handler: Option<Arc<str>>,
+        (record, meter): (Option<Box<Record>>, Meter),
         id: RequestId,
         peer: &Arc<Peer>,
         busy: Busy,
@@ -49,7 +48,7 @@ impl Recorded {
         let has_content = !body.is_end_stream();
         let stall =
             peer.stall.as_ref().filter(|_| has_content).and_then(|_| StreamClock::begin(take(&body, &id)));
-        Self { body, record, handler, id, stall, rest: Bytes::new(), _peer: Arc::clone(peer), _busy: busy }
+        Self { body, record, meter, id, stall, rest: Bytes::new(), _peer: Arc::clone(peer), _busy: busy }
     }
 
     /// How slowly the client may take it, if the handler says so.
@@ -76,13 +75,19 @@ impl Recorded {
             });
         }
         if let Poll::Ready(Some(Err(error))) = polled {
-            rescue::report(error, self.handler.as_deref().unwrap_or("-"), &self.id);
+            let handler = self.meter.route().map(|route| &*route.handler);
+            handler.inspect(|handler| handler.failed(error.kind()));
+            rescue::report(error, handler.map_or("-", |handler| &handler.name), &self.id);
+        }
+        if let Poll::Ready(Some(Ok(frame))) = polled {
+            self.meter.sent(frame.data_ref().map_or(0, Bytes::len));
         }
         let Some(record) = &mut self.record else { return };
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let all_is_taken = record.sent(frame.data_ref().map_or(0, Bytes::len));
-                if all_is_taken && self.stall.is_none() {
+                // Behind trailers there is nothing, which need not be asked for.
+                if all_is_taken && self.stall.is_none() || frame.is_trailers() {
                     record.ended();
                 }
             }

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use crate::kv;
 use crate::outbound::{Outbound, TransportSettings};
 use crate::sql::Databases;
+use crate::stats::Registry;
 
 /// Everything that is open, by what it is opened by. Clones are the same one.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,7 @@ struct Open {
     embedded: Mutex<BTreeMap<PathBuf, Weak<kv::Embedded>>>,
     redis: Mutex<BTreeMap<String, Weak<kv::Redis>>>,
     databases: Databases,
+    registry: Arc<Registry>,
 }
 
 /// The settings that clients have in common.
@@ -47,6 +49,12 @@ impl Resources {
         let outbound = Outbound::new(settings)?;
         *open = Some((common, outbound.clone()));
         Ok(outbound)
+    }
+
+    /// What is counted, whoever is deployed.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.0.registry
     }
 
     /// The databases.

@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::stats::Operations;
+
 mod error;
 mod migrations;
 mod postgres;
@@ -144,6 +146,8 @@ pub struct Executed {
 pub struct Database {
     settings: Settings,
     backend: Backend,
+    /// What was asked of it.
+    operations: Operations,
 }
 
 #[derive(Debug)]
@@ -174,13 +178,28 @@ impl Databases {
     }
 }
 
+impl Databases {
+    /// Those that somebody uses.
+    #[must_use]
+    pub fn open_ones(&self) -> Vec<Arc<Database>> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
 impl Database {
     fn new(settings: Settings) -> Result<Self, Error> {
         let backend = match &settings.location {
             Location::Sqlite(file) => Backend::Sqlite(Sqlite::new(&settings.name, file, &settings.limits)),
             Location::Postgres(config) => Backend::Postgres(Postgres::new(config, &settings.limits)?),
         };
-        Ok(Self { settings, backend })
+        Ok(Self { settings, backend, operations: Operations::default() })
+    }
+
+    /// What was asked of it: statements, and transactions that were begun or committed.
+    #[must_use]
+    pub fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     /// NAME of `[sql.NAME]`.

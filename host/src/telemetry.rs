@@ -7,10 +7,20 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
+
+mod recent;
+
+pub use recent::{Follow, Line, Logs};
 
 /// Where the level comes from: `WASMUX_LOG=debug`, `WASMUX_LOG=warn,guest=debug` (syntax of tracing's EnvFilter).
 pub const LEVEL_VARIABLE: &str = "WASMUX_LOG";
+
+/// How lines are written: `WASMUX_LOG_FORMAT=json`, one object a line, else text. A variable like the level, because the log
+/// begins before routes.toml is read.
+pub const FORMAT_VARIABLE: &str = "WASMUX_LOG_FORMAT";
 
 /// Lines that may wait to be written; beyond it they are dropped.
 const QUEUE_LINES: usize = 8192;
@@ -39,8 +49,8 @@ impl Drop for Flush {
 /// Starts logging; colour only on a terminal.
 ///
 /// # Errors
-/// When `WASMUX_LOG` is malformed, or logging was started before.
-pub fn start() -> Result<Flush, String> {
+/// When `WASMUX_LOG` or `WASMUX_LOG_FORMAT` is malformed, or logging was started before.
+pub fn start() -> Result<(Flush, Logs), String> {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .with_env_var(LEVEL_VARIABLE)
@@ -51,14 +61,21 @@ pub fn start() -> Result<Flush, String> {
     // wasmtime-wasi opens a span for each call of a guest, which would stand in every line that the guest prints.
     let no_wasi_spans = "wasmtime_wasi=warn".parse().map_err(|error| format!("{LEVEL_VARIABLE}: {error}"))?;
     let filter = filter.add_directive(no_wasi_spans);
+    let is_json = match std::env::var(FORMAT_VARIABLE).as_deref() {
+        Err(_) | Ok("" | "text") => false,
+        Ok("json") => true,
+        Ok(other) => return Err(format!("{FORMAT_VARIABLE}: {other:?} is neither `text` nor `json`")),
+    };
     let (writer, guard) = line_writer(std::io::stderr(), "log");
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(writer)
-        .try_init()
-        .map_err(|error| error.to_string())?;
-    Ok(guard)
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match is_json {
+        true => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        false => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    };
+    let logs = Logs::default();
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(logs.clone());
+    subscriber.try_init().map_err(|error| error.to_string())?;
+    Ok((guard, logs))
 }
 
 /// A writer that never waits for `out`, and the guard of its thread.

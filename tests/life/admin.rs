@@ -35,7 +35,7 @@ fn probes_follow_the_drain_to_its_end() {
     let (mut server, admin) = start();
     assert_eq!(get(admin, "/live"), (200, "ok\n".to_owned()));
     assert_eq!(get(admin, "/ready"), (200, "ready\n".to_owned()));
-    assert_eq!(get(admin, "/"), (404, "404 page not found\n".to_owned()));
+    assert_eq!(get(admin, "/nothing"), (404, "404 page not found\n".to_owned()));
     let refused = ask(admin, "POST", "/ready");
     assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
     assert_eq!(ask(admin, "HEAD", "/live").header("content-length"), Some("3"));

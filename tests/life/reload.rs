@@ -10,7 +10,7 @@ fn rewrite(server: &Server, routes: &str) {
 
 /// Reloads, and waits until it is done.
 fn reload(server: &Server) -> String {
-    let (good, bad) = ("wasmux::reload: reloaded: ", "wasmux::reload: not reloaded: ");
+    let (good, bad) = ("wasmux::deployer: reloaded: ", "wasmux::deployer: not reloaded: ");
     let done = server.log.count(good) + server.log.count(bad) + 1;
     server.signal("HUP");
     server.log.wait_for_many("reloaded: ", done).pop().unwrap()
@@ -80,7 +80,7 @@ fn nobody_notices() {
     let load = Load::start(server.address(), "/sleep/1", "slept\n");
     for _ in 0..10 {
         load.wait_for(20);
-        assert!(reload(&server).contains("wasmux::reload: reloaded"));
+        assert!(reload(&server).contains("wasmux::deployer: reloaded"));
     }
     assert!(load.stop() >= 200);
 }
@@ -139,6 +139,6 @@ fn unchanged_modules_are_not_compiled_again() {
     };
     let before = stored();
     assert_eq!(before.len(), 2, "its code, and what was found of it");
-    assert!(reload(&server).contains("wasmux::reload: reloaded"));
+    assert!(reload(&server).contains("wasmux::deployer: reloaded"));
     assert_eq!(stored(), before, "a compilation would have stored another file");
 }

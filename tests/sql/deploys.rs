@@ -33,20 +33,20 @@ fn migrations_are_applied_once_and_refused_with_their_place() {
     ]);
     assert_eq!(count(&server), 1);
     write("migrations/0002_more.sql", "ALTER TABLE t ADD COLUMN n BIGINT;\n");
-    reload("deployment 2", 1);
+    reload("reloaded: 2 routes, 2 handlers, deployment 1", 1);
     assert_eq!(run(&server, FORMS[1], &json!([["query", "SELECT v, n FROM t"]])), json!([[["kept", null]]]));
     write("migrations/0001_t.sql", "CREATE TABLE other (id BIGINT);");
-    reload("not reloaded: 1 problem; deployment 2 goes on", 1);
+    reload("not reloaded: 1 problem; deployment 1 goes on", 2);
     server.log.wait_for(&["0001_t.sql: the file was changed after it was applied"]);
     write("migrations/0001_t.sql", TABLE);
     write("migrations/0004_gap.sql", "");
-    reload("not reloaded: 1 problem; deployment 2 goes on", 2);
+    reload("not reloaded: 1 problem; deployment 1 goes on", 3);
     server.log.wait_for(&["0004_gap.sql: migration 0003 is missing in front of this one"]);
     let check = server.site.run(&["check"]);
     assert!(String::from_utf8_lossy(&check.stderr).contains("migration 0003 is missing"));
     std::fs::remove_file(server.site.path("migrations/0004_gap.sql")).unwrap();
     std::fs::remove_file(server.site.path("migrations/0002_more.sql")).unwrap();
-    reload("not reloaded: 1 problem; deployment 2 goes on", 3);
+    reload("not reloaded: 1 problem; deployment 1 goes on", 4);
     server.log.wait_for(&["migration 2 (more) was applied to the database, but is not in the folder"]);
 }
 

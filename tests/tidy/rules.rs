@@ -7,19 +7,19 @@ const PATH: &[&str] = &[
     "cli",
     "config",
     "connection",
+    "deployer",
     "deployment",
     "dispatch",
     "handler",
     "listener",
     "recorded",
-    "reload",
     "rescue",
     "server",
     "upgrade",
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 30] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 31] = [
     (
         "guest",
         &[&[
@@ -109,20 +109,7 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 30] = [
     ("body", &[PATH]),
     ("error", &[PATH, &["guest", "body"]]),
     ("drain", &[PATH, &["guest"]]),
-    (
-        "admin",
-        &[&[
-            "cli",
-            "config",
-            "server",
-            "connection",
-            "dispatch",
-            "deployment",
-            "handler",
-            "builder",
-            "guest",
-        ]],
-    ),
+    ("admin", &[&["cli", "server", "connection", "dispatch", "deployment", "handler", "builder", "guest"]]),
     (
         "handover",
         &[&[
@@ -138,7 +125,8 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 30] = [
         ]],
     ),
     ("notify", &[&["cli", "config", "server", "connection", "dispatch", "deployment", "guest", "listener"]]),
-    ("reload", &[&["cli", "server", "connection", "dispatch", "listener", "drain", "rescue"]]),
+    ("deployer", &[&["cli", "server", "connection", "dispatch", "listener", "drain", "rescue", "admin"]]),
+    ("history", &[PATH, &["guest", "drain", "tls", "resources", "admin"]]),
     ("upgrade", &[&["cli", "config", "server", "connection", "dispatch", "deployment", "guest", "drain"]]),
     ("activity", &[PATH, &["drain", "guest", "tls"]]),
     ("authority", &[PATH, &["drain", "guest", "tls"]]),

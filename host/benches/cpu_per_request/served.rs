@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use wasmux::config::Config;
-use wasmux::deployment::Deployment;
+use wasmux::deployment::{Deployment, Modules};
 use wasmux::dispatch::Dispatcher;
 use wasmux::drain::Drain;
 use wasmux::guest::{CompileIn, GuestEngine};
@@ -20,7 +20,8 @@ pub(crate) fn serve(folder: &Path) {
     let (mut config, problems) = Config::read(&folder.join("routes.toml"));
     config.process.cache = None;
     let engine = GuestEngine::new(config.process.engine(CompileIn::Process)).expect("there is address space");
-    let deployment = Deployment::build(&config, &engine, &Resources::default(), &problems);
+    let deployment =
+        Deployment::build(&config, (&engine, &Resources::default()), &Modules::default(), &problems);
     let deployment = deployment.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

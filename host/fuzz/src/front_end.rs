@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use wasmux::config::Config;
-use wasmux::deployment::Deployment;
+use wasmux::deployment::{Deployment, Modules};
 use wasmux::dispatch::Dispatcher;
 use wasmux::drain::Drain;
 use wasmux::handover::Handover;
@@ -61,7 +61,8 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
 fn start(folder: &Path) -> SocketAddr {
     let (mut config, problems) = Config::parse(&folder.join("routes.toml"), ROUTES);
     config.process.cache = None;
-    let deployment = Deployment::build(&config, &engine(8), &Resources::default(), &problems);
+    let deployment =
+        Deployment::build(&config, (&engine(8), &Resources::default()), &Modules::default(), &problems);
     let deployment = deployment.unwrap_or_else(|| panic!("{:?}", problems.into_sorted()));
     let server = run(async move {
         let servers = config.servers.iter().map(|server| (server.clone(), None)).collect();

@@ -144,6 +144,7 @@ pub(crate) fn incoming(request: Request<Bytes>) -> Incoming {
         id,
         peer: Arc::new(peer),
         via: None,
+        notes: None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{CheckArgs, OK, PROBLEMS, engine, fail, fail_with, print};
 use crate::config::Config;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Modules};
 use crate::resources::Resources;
 
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
@@ -13,8 +13,9 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Ok(engine) => engine,
         Err(message) => return fail(message),
     };
-    let _ = config.load_tls(&problems);
-    let _ = Deployment::build(&config, &engine, &Resources::default(), &problems);
+    let _ = (config.load_tls(&problems), config.load_admin_tls(&problems));
+    let parts = (&engine, &Resources::default());
+    let _ = Deployment::build(&config, parts, &Modules::default(), &problems);
     let problems = problems.into_sorted();
     if args.json {
         match serde_json::to_string_pretty(&problems) {

@@ -100,6 +100,7 @@ fn incoming(args: &InvokeArgs) -> Result<Incoming, String> {
         id,
         peer,
         via: None,
+        notes: None,
     })
 }
 

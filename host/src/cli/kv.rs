@@ -1,16 +1,67 @@
 //! `wasmux kv`: what is in the key-value stores of a deployment, whole and without a handler's prefix.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{KvArgs, KvCommand, OK, fail, fail_with, print, write};
+use super::{OK, fail, fail_with, print, write};
 use crate::config::{StoreAlone, did_you_mean};
 use crate::deployment;
 use crate::kv::{Grant, LIST_KEYS_MAX};
 use crate::resources::Resources;
+
+#[derive(Debug, Args)]
+pub(super) struct KvArgs {
+    #[command(subcommand)]
+    command: KvCommand,
+    /// The deployment to read
+    #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
+    config: PathBuf,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KvCommand {
+    /// Print keys, one on a line, control characters as in \n and \u{1b}
+    List {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// Only keys that begin with this
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+    /// Print the value of a key, as it is
+    Get {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+    },
+    /// Give a key a value
+    Set {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+        /// The value; `@FILE` reads a file, `@-` standard input, and `@@TEXT` is the text `@TEXT`
+        value: String,
+        /// How long it is kept, such as 90s or 1h; for ever when left out
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        time: Option<std::time::Duration>,
+    },
+    /// Take the value of a key away
+    Delete {
+        /// NAME of [kv.NAME]
+        store: String,
+        /// The key
+        key: String,
+    },
+}
 
 pub(super) fn run(args: &KvArgs) -> ExitCode {
     let (KvCommand::List { store: name, .. }

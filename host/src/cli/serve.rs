@@ -7,66 +7,97 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 
 use self::life::Life;
 use self::signals::Signals;
 use super::{OK, ServeArgs, engine, fail, fail_with, print};
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
-use crate::config::{AccessLogFormat, Config, ProcessConfig, ServerConfig};
-use crate::deployment::Deployment;
+use crate::admin::access::Access;
+use crate::admin::{About, Admin};
+use crate::config::{AccessLogFormat, AdminConfig, Config, Problems, ProcessConfig, ServerConfig};
+use crate::deployer::{Deployer, From, Made, Maker, Refused, Source};
 use crate::dispatch::Dispatcher;
 use crate::drain::Drain;
-use crate::guest::GuestEngine;
 use crate::handover::{Environment, Handover};
+use crate::history::History;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::reload::{self, Origin, Reloader, Source};
 use crate::resources::Resources;
 use crate::server::Server;
-use crate::tls::Tls;
+use crate::telemetry::Logs;
+use crate::tls::{ClientAuth, Tls};
+use crate::trace::{Exporting, Tracer};
 use crate::upgrade::Program;
 
 mod life;
 mod signals;
 
-pub(super) fn run(args: ServeArgs, environment: &Environment) -> ExitCode {
+pub(super) fn run(args: ServeArgs, environment: &Environment, logs: Logs) -> ExitCode {
     // First of all: later the file that this program is may be another one.
     let program = Program::running();
     let handover = match Handover::open(environment, std::process::id()) {
         Ok(handover) => handover,
         Err(message) => return fail(message),
     };
-    let origin = match args.module {
-        Some(module) => Origin::Module(module),
-        None => Origin::File(args.config.unwrap_or_else(|| Path::new("routes.toml").to_owned())),
+    let from = match args.module {
+        Some(module) => From::Module(module),
+        None => From::File(args.config.unwrap_or_else(|| Path::new("routes.toml").to_owned())),
     };
-    let source = Source { origin, listen: args.listen };
-    let (config, problems) = match source.read() {
-        Ok(read) => read,
-        Err(problem) => return fail_with(&[problem]),
+    let source = Source { from, listen: args.listen };
+    // What it says about the process is needed before anything can be made.
+    let text = match source.text() {
+        Ok(text) => text,
+        Err(refused) => return refuse(&refused),
     };
-    let engine = match engine(&config.process) {
+    let process = source.parse(&text).0.process;
+    let engine = match engine(&process) {
         Ok(engine) => engine,
         Err(message) => return fail(message),
     };
-    let resources = Resources::default();
-    let tls = config.load_tls(&problems);
-    let deployment = match reload::build(&config, problems, &engine, &resources) {
-        Ok(deployment) => deployment,
-        Err(problems) => return fail_with(&problems),
+    let history = history(&source, &process);
+    let maker = Maker { source, engine, resources: Resources::default(), history };
+    let made = match maker.first(args.from_file) {
+        Ok(made) => made,
+        Err(refused) => return refuse(&refused),
     };
-    let runtime = match runtime(config.process.threads) {
+    // Of the deployment that is served, which may have another text.
+    let problems = Problems::new(&made.config.file, &text);
+    let (tls, admin_tls) = (made.config.load_tls(&problems), made.config.load_admin_tls(&problems));
+    let problems = problems.into_sorted();
+    if !problems.is_empty() {
+        return fail_with(&problems);
+    }
+    let runtime = match runtime(made.config.process.threads) {
         Ok(runtime) => runtime,
         Err(error) => return fail(format_args!("the threads cannot be started: {error}")),
     };
-    let start = Start { program, handover, source, config, engine, resources, tls, deployment };
+    let start = Start { program, handover, maker, made, tls, admin_tls, logs };
     let code = runtime.block_on(serve(start));
     // Whatever still runs was cut off on purpose; nothing that a thread is at is waited for.
     runtime.shutdown_background();
     code
+}
+
+fn refuse(refused: &Refused) -> ExitCode {
+    match refused {
+        Refused::Problems(problems) => fail_with(problems),
+        Refused::Because(why) => {
+            fail(format_args!("{why}; `wasmux serve --from-file` serves what the file says"))
+        }
+    }
+}
+
+/// Where deployments are kept, if they can be. A module that is served alone has no place for them.
+fn history(source: &Source, process: &ProcessConfig) -> Option<History> {
+    let From::File(_) = source.from else { return None };
+    History::open(&process.state, process.deployments)
+        .inspect_err(|error| {
+            let folder = process.state.display();
+            tracing::warn!("{folder} cannot be used: {error}; nothing can be deployed or rolled back");
+        })
+        .ok()
 }
 
 /// What tasks run on: as many threads as there are processors, if nothing else is said.
@@ -81,17 +112,17 @@ fn runtime(threads: Option<usize>) -> std::io::Result<Runtime> {
 struct Start {
     program: std::io::Result<Program>,
     handover: Handover,
-    source: Source,
-    config: Config,
-    engine: GuestEngine,
-    resources: Resources,
-    /// For each server of `config`.
+    maker: Maker,
+    made: Made,
+    /// For each server of the configuration.
     tls: Vec<Option<Arc<Tls>>>,
-    deployment: Deployment,
+    admin_tls: Option<Arc<Tls>>,
+    logs: Logs,
 }
 
 async fn serve(start: Start) -> ExitCode {
-    let Start { program, mut handover, source, config, engine, resources, tls, deployment } = start;
+    let Start { program, mut handover, maker, made, tls, admin_tls, logs } = start;
+    let Made { config, deployment, record } = made;
     let status = config.summary();
     let (log, _writer) = AccessLog::start(access_log_format(&config.process)).unzip();
     // Before anybody is told that we listen: from then on a signal means something.
@@ -101,56 +132,85 @@ async fn serve(start: Start) -> ExitCode {
     };
     let servers = config.servers.iter().cloned().zip(tls).collect();
     let bound = bind(config.process.clone(), servers, &mut handover).await;
-    let (server, admin) = match bound {
+    let (server, listener) = match bound {
         Ok(bound) => bound,
         Err(errors) => return fail(errors.join("\nwasmux: ")),
     };
     handover.close_unused();
     // The kernel queues connections from here on, so that whoever reads these lines may connect.
     server.urls().for_each(|url| print(format_args!("listening on {url}")));
-    let metrics = Metrics::new(engine.clone());
-    let in_force = Arc::new(ArcSwap::from_pointee(deployment));
+    let resources = maker.resources.clone();
+    let (tracer, exporting) = match trace(&config, &resources) {
+        Ok(tracing) => tracing.unzip(),
+        Err(message) => return fail(message),
+    };
+    let registry = Arc::clone(resources.registry());
+    let metrics = Metrics::new(maker.engine.clone(), resources, exporting.as_ref().map(Exporting::stats));
+    let access = access(config.process.admin.as_ref(), admin_tls);
+    let is_default = config.process.admin.as_ref().is_none_or(|admin| admin.is_default);
+    let upgrade_timeout = config.process.upgrade_timeout;
+    let running = Some((config.process, config.servers));
+    let (deployer, in_force) = Deployer::new(maker, running, deployment, record);
     let drain = Drain::new();
+    let (ask_to_drain, asked_to_drain) = tokio::sync::mpsc::channel(1);
     let mut life = Life {
         drain: &drain,
-        listeners: server.listeners().chain(admin.iter().map(Arc::downgrade)).collect(),
+        listeners: server.listeners().chain(listener.iter().map(Arc::downgrade)).collect(),
         admin: None,
+        asked_to_drain,
         handover,
         program,
-        upgrade_timeout: config.process.upgrade_timeout,
-        reloader: Reloader::new(
-            source,
-            (engine, resources),
-            (config.process, config.servers),
-            Arc::clone(&in_force),
-        ),
+        upgrade_timeout,
+        deployer: deployer.clone(),
         certificates: server.certificates(),
         status,
     };
-    let mut answering = None;
-    if let Some(listener) = admin {
-        print(format_args!("admin on {}", listener.url("http")));
-        let admin = match Admin::new(drain.begun(), metrics) {
-            Ok(admin) => Arc::new(admin),
-            Err(error) => return fail(format_args!("the admin listener cannot be set up: {error}")),
-        };
-        let task = tokio::spawn(admin.serve(listener));
-        life.admin = Some(task.abort_handle());
-        answering = Some(task);
-    }
-    let serving = server.run(Dispatcher::new(in_force, log), &drain);
+    let judging = tokio::spawn(deployer.clone().judge());
+    let about = About { draining: drain.begun(), metrics, deployer, logs, drain: ask_to_drain };
+    let answering = match listener.map(|listener| answer(listener, access, about, is_default)).transpose() {
+        Ok(answering) => answering,
+        Err(message) => return fail(message),
+    };
+    life.admin = answering.as_ref().map(JoinHandle::abort_handle);
+    let serving = server.run(Dispatcher::new(in_force, log).observed(tracer, registry), &drain);
     let code = tokio::select! {
         // In this order, so that listeners accept before anybody is told that they do.
         biased;
         () = serving => OK,
         code = life.live(signals) => code,
     };
+    judging.abort();
     if let Some(task) = answering {
         // Awaited so that its listener is gone, and with it the file of a unix socket.
         task.abort();
         let _ = task.await;
     }
+    if let Some(exporting) = exporting {
+        exporting.flush().await;
+    }
     code
+}
+
+/// Begins to answer on the admin listener. One that nobody has asked for is not spoken of.
+fn answer(
+    listener: Arc<Listener>,
+    access: Access,
+    about: About,
+    is_default: bool,
+) -> Result<JoinHandle<()>, String> {
+    if !is_default {
+        print(format_args!("admin on {}", listener.url(access.scheme())));
+    }
+    let admin =
+        Admin::new(access, about).map_err(|error| format!("the admin listener cannot be set up: {error}"))?;
+    Ok(tokio::spawn(Arc::new(admin).serve(listener)))
+}
+
+/// What sends spans to the collector, if there is to be one.
+fn trace(config: &Config, resources: &Resources) -> Result<Option<(Tracer, Exporting)>, String> {
+    let Some(settings) = &config.process.tracing else { return Ok(None) };
+    let outbound = resources.outbound(&config.outbound)?;
+    Ok(Some(Exporting::start(settings.clone(), &outbound)))
 }
 
 /// The listeners, and the admin's, if there is one.
@@ -159,13 +219,24 @@ async fn bind(
     servers: Vec<(ServerConfig, Option<Arc<Tls>>)>,
     handover: &mut Handover,
 ) -> Result<(Server, Option<Arc<Listener>>), Vec<String>> {
-    let address = process.admin.clone();
+    let admin = process.admin.clone();
     let server = Server::bind(process, servers, handover).await?;
-    let admin = match address {
-        Some(address) => Some(Listener::bind(&address, handover).await.map_err(|error| vec![error])?),
-        None => None,
-    };
-    Ok((server, admin.map(Arc::new)))
+    let Some(admin) = admin else { return Ok((server, None)) };
+    match Listener::bind(&admin.listen, handover).await {
+        Ok(listener) => Ok((server, Some(Arc::new(listener)))),
+        // Nobody has asked for it, and another process in the same folder may have it.
+        Err(error) if admin.is_default => {
+            tracing::warn!("no admin listener: {error}");
+            Ok((server, None))
+        }
+        Err(error) => Err(vec![error]),
+    }
+}
+
+fn access(admin: Option<&AdminConfig>, tls: Option<Arc<Tls>>) -> Access {
+    let asks = admin.and_then(|admin| admin.tls.as_ref()?.client_ca.as_ref());
+    let asks_for_certificates = asks.is_some_and(|ca| ca.auth == ClientAuth::Required);
+    Access::new(admin.and_then(|admin| admin.token.as_deref()), tls, asks_for_certificates)
 }
 
 fn access_log_format(config: &ProcessConfig) -> AccessLogFormat {

@@ -10,6 +10,9 @@ impl Config {
         let main = title(MAIN_SERVER);
         let mut found: Vec<_> =
             process_keys(process, &self.process).map(|key| format!("{key} of {main}")).collect();
+        if process.tracing != self.process.tracing {
+            found.push("[tracing]".to_owned());
+        }
         for new in &self.servers {
             match servers.iter().find(|running| running.name == new.name) {
                 Some(running) => found
@@ -40,8 +43,10 @@ fn process_keys(one: &ProcessConfig, other: &ProcessConfig) -> impl Iterator<Ite
         compile_timeout: _,
         compile_memory_bytes_max: _,
         cache: _, // each deployment looks at it
-        state: _, // that one, too
+        state,
+        deployments,
         admin,
+        tracing: _, // no key of [server]
     } = one;
     let same = [
         ("threads", *threads == other.threads),
@@ -54,6 +59,8 @@ fn process_keys(one: &ProcessConfig, other: &ProcessConfig) -> impl Iterator<Ite
         ("resident_handlers", *resident_handlers == other.resident_handlers),
         ("guest_memory", *guest_memory_bytes_max == other.guest_memory_bytes_max),
         ("stack", *stack_bytes_max == other.stack_bytes_max),
+        ("state", *state == other.state),
+        ("deployments", *deployments == other.deployments),
         ("admin", *admin == other.admin),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key)

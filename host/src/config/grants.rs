@@ -101,9 +101,7 @@ fn settings(table: &Table<'_>, base: &Path) -> Option<Arc<Settings>> {
             let message = format!("`{}` is in `config` and in `secrets`; leave one of them out", name.value);
             table.bad_value(&name.span, message);
         }
-        let what = format!("the secret `{}`", name.value);
-        let wanted = "must be named, not written here: { env = \"NAME\" } or { file = \"path\" }";
-        if let Some(secret) = named(table, base, &what, wanted, &name, value) {
+        if let Some(secret) = secret(table, base, &name, value) {
             settings.insert_secret(name.value.to_owned(), secret);
         }
     }
@@ -129,6 +127,18 @@ pub(super) fn backend_url(
     value: &Spanned<DeValue<'_>>,
 ) -> Option<String> {
     named(table, base, "`backend`", wanted, &At { value: "backend", span: value.span() }, value)
+}
+
+/// A secret of this name.
+pub(super) fn secret(
+    table: &Table<'_>,
+    base: &Path,
+    name: &At<&str>,
+    value: &Spanned<DeValue<'_>>,
+) -> Option<String> {
+    let what = format!("the secret `{}`", name.value);
+    let wanted = "must be named, not written here: { env = \"NAME\" } or { file = \"path\" }";
+    named(table, base, &what, wanted, name, value)
 }
 
 /// A secret is never in the file itself: it is named there. Problems call it `what`, and say what is `wanted` where it is neither.

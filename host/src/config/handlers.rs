@@ -95,6 +95,7 @@ pub(super) fn read_handler(
         on_disconnect: on_disconnect(&table).unwrap_or(defaults.on_disconnect),
         snapshot: snapshot(&table),
         next: None,
+        version: std::sync::Arc::default(),
     };
     let outbound = grants::outbound(&table, declared.outbound);
     let stores = kv::granted(&table, declared.stores, problems);

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::listen::ListenAddr;
-use super::server::address;
+use super::admin::{self, AdminConfig};
+use super::problem::Problems;
 use super::table::Table;
 use crate::guest::{CompileIn, EngineSettings};
 use crate::machine;
+use crate::trace::TraceSettings;
 
 /// How requests are written to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum AccessLogFormat {
     Text,
     /// One JSON object a line.
     Json,
+    /// Apache's combined log format.
+    Combined,
 }
 
 /// Checked settings of the process, which all of its servers share. The README's reference table says what each does.
@@ -55,8 +58,12 @@ pub struct ProcessConfig {
     pub cache: Option<PathBuf>,
     /// Folder for what has to last: key-value stores, files of databases. Made when it is first needed.
     pub state: PathBuf,
-    /// Where the admin listener is, if anywhere; never every interface.
-    pub admin: Option<ListenAddr>,
+    /// Deployments on record, beside the one in force.
+    pub deployments: usize,
+    /// The admin listener, unless it is off.
+    pub admin: Option<AdminConfig>,
+    /// `[tracing]`; `None`: nothing is traced.
+    pub tracing: Option<TraceSettings>,
 }
 
 impl Default for ProcessConfig {
@@ -77,7 +84,9 @@ impl Default for ProcessConfig {
             compile_memory_bytes_max: 4 << 30,
             cache: default_cache(),
             state: PathBuf::from(STATE_FOLDER),
-            admin: None,
+            deployments: 10,
+            admin: Some(AdminConfig::in_state(Path::new(STATE_FOLDER))),
+            tracing: None,
         }
     }
 }
@@ -119,10 +128,15 @@ fn default_cache() -> Option<PathBuf> {
 }
 
 /// Reads the keys of `[server]` that are about the process.
-pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
+pub(super) fn read(table: &Table<'_>, folder: &Path, problems: &Problems) -> ProcessConfig {
     let defaults = ProcessConfig::default();
-    let access_log =
-        [("off", AccessLogFormat::Off), ("text", AccessLogFormat::Text), ("json", AccessLogFormat::Json)];
+    let state = folder.join(table.string("state").map_or(STATE_FOLDER, |text| text.value));
+    let access_log = [
+        ("off", AccessLogFormat::Off),
+        ("text", AccessLogFormat::Text),
+        ("json", AccessLogFormat::Json),
+        ("combined", AccessLogFormat::Combined),
+    ];
     let connections = |key| table.integer(key, 1..=1_000_000).map(|connections| connections as usize);
     ProcessConfig {
         threads: table.integer("threads", 1..=1024).map(|threads| threads as usize),
@@ -148,22 +162,11 @@ pub(super) fn read(table: &Table<'_>, folder: &Path) -> ProcessConfig {
             Some(text) if text.value == "off" => None,
             Some(text) => Some(folder.join(text.value)),
         },
-        state: folder.join(table.string("state").map_or(STATE_FOLDER, |text| text.value)),
-        admin: admin(table, folder),
+        deployments: table
+            .integer("deployments", 1..=1_000)
+            .map_or(defaults.deployments, |deployments| deployments as usize),
+        admin: admin::read(table, folder, &state, problems),
+        state,
+        tracing: None, // a table of its own
     }
-}
-
-fn admin(table: &Table<'_>, folder: &Path) -> Option<ListenAddr> {
-    let text = table.string("admin")?;
-    let address = address(table, "admin", &text, folder)?;
-    if address.is_wildcard() {
-        let message = format!(
-            "`admin`: \"{}\" is every interface, which lets the public in; name a loopback or private address, such \
-             as \"127.0.0.1:9090\"",
-            text.value
-        );
-        table.bad_value(&text.span, message);
-        return None;
-    }
-    Some(address)
 }

@@ -87,7 +87,7 @@ pub(super) fn read<'t>(
         let table = Table::new("[server]", entries.value, problems);
         span = entries.span.clone();
         listens |= table.has("listen");
-        process = process::read(&table, folder);
+        process = process::read(&table, folder, problems);
         main = read_server(&table, main, folder, problems);
         if !listens && let Some(tls) = table.value("tls") {
             let message =

@@ -131,6 +131,21 @@ impl<'t> Table<'t> {
         in_range
     }
 
+    /// A part of a whole: a number from 0 to 1.
+    pub(super) fn ratio(&self, key: &'static str) -> Option<f64> {
+        let value = self.value(key)?;
+        let number = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            DeValue::Integer(number) => number.as_str().parse().ok(),
+            _ => None,
+        };
+        let ratio = number.filter(|number| (0.0..=1.0).contains(number));
+        if ratio.is_none() {
+            self.bad_value(&value.span(), format!("`{key}` must be a number from 0 to 1, such as 0.1"));
+        }
+        ratio
+    }
+
     pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
         let text = self.string_with_unit(key, "a duration such as \"30s\"")?;
         match units::duration(text.value) {

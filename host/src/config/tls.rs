@@ -13,20 +13,29 @@ impl Config {
     /// wrong is added to `problems`.
     #[must_use]
     pub fn load_tls(&self, problems: &Problems) -> Vec<Option<Arc<Tls>>> {
-        let load = |files: TlsFiles| match Tls::load(files) {
-            Ok(tls) => Some(Arc::new(tls)),
-            Err(faults) => {
-                for fault in faults {
-                    let kind = match fault.is_missing {
-                        true => ProblemKind::FileMissing,
-                        false => ProblemKind::CertificateInvalid,
-                    };
-                    problems.add_at_line(kind, fault.line, fault.message);
-                }
-                None
+        self.servers.iter().map(|server| load(server.tls.clone()?, problems)).collect()
+    }
+
+    /// The same for the admin listener.
+    #[must_use]
+    pub fn load_admin_tls(&self, problems: &Problems) -> Option<Arc<Tls>> {
+        load(self.process.admin.as_ref()?.tls.clone()?, problems)
+    }
+}
+
+fn load(files: TlsFiles, problems: &Problems) -> Option<Arc<Tls>> {
+    match Tls::load(files) {
+        Ok(tls) => Some(Arc::new(tls)),
+        Err(faults) => {
+            for fault in faults {
+                let kind = match fault.is_missing {
+                    true => ProblemKind::FileMissing,
+                    false => ProblemKind::CertificateInvalid,
+                };
+                problems.add_at_line(kind, fault.line, fault.message);
             }
-        };
-        self.servers.iter().map(|server| server.tls.clone().and_then(load)).collect()
+            None
+        }
     }
 }
 

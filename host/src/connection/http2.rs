@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -68,10 +68,10 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
             let (server, peer) = (Arc::clone(&server), Arc::clone(&peer));
             let (parts, body) = request.into_parts();
             let (parts, body) = (Box::new(parts), NetworkBody::new(body.map_err(classify)));
-            let begun = server.dispatcher.begin(&peer, &parts);
+            let begun = server.dispatcher.begin(&peer, &parts, Instant::now());
             async move {
-                let Connections { dispatcher, config, .. } = &*server;
-                Ok::<_, Infallible>(dispatcher.call(&config.name, &peer, parts, body, begun).await)
+                let Connections { dispatcher, stats, .. } = &*server;
+                Ok::<_, Infallible>(dispatcher.call(stats, &peer, parts, body, begun).await)
             }
         })
     };

@@ -18,6 +18,7 @@ use super::queue::{Place, Terms, Told};
 use super::share::Share;
 use crate::error::Error;
 use crate::limit::Limit;
+use crate::notes::Notes;
 
 /// The way in of one handler's deployment.
 pub(super) struct Admission {
@@ -74,6 +75,7 @@ impl Admission {
         pulse: &Arc<Pulse>,
         now: Instant,
         deadline: Instant,
+        notes: Option<&Notes>,
     ) -> Result<AtWork, Error> {
         let attempt = self.ask(now)?;
         if attempt.is_some() {
@@ -91,7 +93,13 @@ impl Admission {
             && let Place::Waits(number, told) = queue.line_up(&terms, now)?
         {
             // Few wait; those who do not need no room for it.
-            Box::pin(self.wait(number, told, now, deadline)).await?;
+            let waited = Box::pin(self.wait(number, told, now, deadline)).await;
+            let wait = now.elapsed();
+            self.share.queue_wait.observe(wait);
+            notes.inspect(|notes| notes.waited(wait));
+            waited?;
+        } else {
+            self.share.queue_wait.observe_nothing();
         }
         pulse.starts(&self.share, terms.is_slowed);
         Ok(AtWork { share: Arc::clone(&self.share), pulse: Arc::clone(pulse), attempt })
@@ -175,8 +183,11 @@ impl Admission {
         queue.begin_without_instance(self.queue)?;
         let _waits = WithoutInstance(&self.share);
         pulse.has_started();
-        let (until, limit) = self.patience(Instant::now(), deadline, Limit::Instances);
-        timeout_at(until, found).await.map_err(|_| limit.into())
+        let now = Instant::now();
+        let (until, limit) = self.patience(now, deadline, Limit::Instances);
+        let found = timeout_at(until, found).await;
+        self.share.instance_wait.add(now.elapsed());
+        found.map_err(|_| limit.into())
     }
 
     /// Waits for its handler's code, which `found` has loaded. Meanwhile the request has no part in its handler's computing.
@@ -192,7 +203,10 @@ impl Admission {
         self.share.queue.begin_without_instance(self.queue)?;
         let _waits = WithoutInstance(&self.share);
         pulse.has_started();
-        timeout_at(deadline, found).await.map_err(|_| Limit::Timeout)?
+        let now = Instant::now();
+        let found = timeout_at(deadline, found).await;
+        self.share.instance_wait.add(now.elapsed());
+        found.map_err(|_| Limit::Timeout)?
     }
 
     /// A guest starts that has waited for its instance.

@@ -146,7 +146,8 @@ impl Artifact {
         } else {
             Arc::clone(engine.plain())
         };
-        let (compiled, file) = cache.compile(&lane.engine, lane.compiler, wasm).map_err(LoadError::one)?;
+        let (compiled, file) =
+            cache.compile(&lane.engine, lane.compiler, wasm, lane.ledger.code()).map_err(LoadError::one)?;
         Ok((compiled, file, lane))
     }
 

@@ -88,6 +88,11 @@ impl Account {
         Self { budget: Arc::clone(budget), share: Arc::clone(share), bytes: 0, was_refused: false }
     }
 
+    /// The instance has had so much at a time.
+    pub(super) fn note_peak(&self, bytes: u64) {
+        self.share.memory_peak_bytes.raise(bytes);
+    }
+
     /// Takes further bytes, for which idle instances have to go if need be; says whether they are to be had.
     pub(super) fn take(&mut self, bytes: u64) -> bool {
         let mut is_taken = self.budget.take(&self.share, bytes);

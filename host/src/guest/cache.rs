@@ -8,6 +8,7 @@ use std::fs;
 use std::hash::{Hash as _, Hasher};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +20,7 @@ use super::engine::GuestEngine;
 use super::restorable;
 use super::snapshot::Start;
 use super::verdict::Verdict;
+use crate::stats::CodeStats;
 
 /// Where compiled code is kept, if anywhere.
 #[derive(Clone, Debug, Default)]
@@ -120,9 +122,16 @@ impl CodeCache {
         engine: &Engine,
         compiler: Compiler,
         wasm: &[u8],
+        stats: &CodeStats,
     ) -> Result<(Compiled, Option<PathBuf>), String> {
         let unkept = |code: Vec<u8>| load_made(engine, &code).map(|compiled| (compiled, None));
-        let compile = || compiler.compile(engine, &restorable::prepare(wasm)?);
+        let compile = || {
+            stats.misses.increment();
+            let begin = Instant::now();
+            let code = compiler.compile(engine, &restorable::prepare(wasm)?);
+            stats.compiled.add(begin.elapsed());
+            code
+        };
         let Some(folder) = &self.folder else { return unkept(compile()?) };
         let path = folder.join(format!("{}.cwasm", key(engine, wasm)));
         if folder.exists() && !is_private(folder) {
@@ -131,7 +140,10 @@ impl CodeCache {
         }
         if path.exists() {
             match load(engine, &path) {
-                Ok(compiled) => return Ok((compiled, Some(path))),
+                Ok(compiled) => {
+                    stats.hits.increment();
+                    return Ok((compiled, Some(path)));
+                }
                 Err(error) => {
                     tracing::warn!(path = %path.display(), "cached code is unusable, compiling again: {error:#}")
                 }

@@ -248,7 +248,10 @@ impl Job {
         outbox.inspect(|outbox| outbox.go_elsewhere());
         let begin = thread_cpu();
         let polled = job.stretch.work.as_mut().poll(&mut Context::from_waker(&waker));
-        job.used += thread_cpu().saturating_sub(begin);
+        let computed = thread_cpu().saturating_sub(begin);
+        job.used += computed;
+        job.stretch.share.cpu.add(computed);
+        job.stretch.pulse.computed(computed);
         if polled.is_pending() {
             job.stretch.outbox.as_deref().inspect(|outbox| outbox.stop_elsewhere());
         }

@@ -10,6 +10,7 @@ use super::log::GuestLog;
 use super::share::Share;
 use crate::limit::Limit;
 use crate::sql::{Access, Database, Error, ErrorKind, Executed, Rows, Transaction, User, Value};
+use crate::stats::{Operation, Outcome};
 
 /// One database, and what may be done with it.
 #[derive(Clone, Debug)]
@@ -103,7 +104,12 @@ impl Session {
                 Err(state("this request has a transaction on the database already; end that one first"))
             }
             Ok(_) if self.is_full() => Err(self.too_many()),
-            Ok(grant) => grant.database.begin(grant.user()).await,
+            Ok(grant) => {
+                let counted = grant.database.operations().begin();
+                let begun = grant.database.begin(grant.user()).await;
+                count(Some(counted), &begun);
+                begun
+            }
             Err(error) => Err(error),
         };
         let begun = begun.map_err(|error| self.failed(error))?;
@@ -114,7 +120,13 @@ impl Session {
 
     pub(super) async fn commit(&mut self, transaction: u32) -> Result<(), Error> {
         let done = match self.transactions.remove(&transaction) {
-            Some((_, transaction)) => transaction.commit().await,
+            Some((database, transaction)) => {
+                let database = self.granted(database)?.database;
+                let counted = database.operations().begin();
+                let committed = transaction.commit().await;
+                count(Some(counted), &committed);
+                committed
+            }
             None => Err(no_transaction()),
         };
         done.map_err(|error| self.failed(error))
@@ -131,11 +143,14 @@ impl Session {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<Executed, Error> {
+        let database = self.database_of(target);
+        let counted = database.as_ref().map(|database| database.operations().begin());
         let done = match self.target(target, &values) {
             Ok(Aim::Database(grant)) => grant.database.execute(grant.user(), sql, values).await,
             Ok(Aim::Transaction(transaction)) => transaction.execute(sql, values).await,
             Err(error) => Err(error),
         };
+        count(counted, &done);
         done.map_err(|error| self.failed(error))
     }
 
@@ -146,12 +161,15 @@ impl Session {
         sql: &str,
         values: Vec<Value>,
     ) -> Result<u32, Error> {
+        let database = self.database_of(target);
+        let counted = database.as_ref().map(|database| database.operations().begin());
         let done = match self.target(target, &values) {
             _ if self.is_full() => Err(self.too_many()),
             Ok(Aim::Database(grant)) => grant.database.query(grant.user(), sql, values).await,
             Ok(Aim::Transaction(transaction)) => transaction.query(sql, values).await,
             Err(error) => Err(error),
         };
+        count(counted, &done);
         let rows = done.map_err(|error| self.failed(error))?;
         let number = self.number();
         self.results.insert(number, rows);
@@ -207,6 +225,15 @@ impl Session {
         Ok(aim)
     }
 
+    /// The database that a statement is for, if there is one.
+    fn database_of(&self, target: Target) -> Option<Arc<Database>> {
+        let number = match target {
+            Target::Database(number) => number,
+            Target::Transaction(number) => self.transactions.get(&number)?.0,
+        };
+        self.granted(number).ok().map(|grant| grant.database)
+    }
+
     fn granted(&self, number: u32) -> Result<DatabaseGrant, Error> {
         let grant = self.granted.get(number as usize).cloned();
         grant.ok_or_else(|| state("there is no database of this number"))
@@ -242,6 +269,19 @@ fn state(message: &str) -> Error {
 
 fn no_transaction() -> Error {
     state("the transaction has ended")
+}
+
+/// Counts an operation that has ended.
+fn count<T>(counted: Option<Operation<'_>>, done: &Result<T, Error>) {
+    let Some(counted) = counted else { return };
+    counted.ended(match done {
+        Ok(_) => Outcome::Ok,
+        Err(error) => match error.kind {
+            ErrorKind::Timeout => Outcome::Timeout,
+            ErrorKind::Denied | ErrorKind::Rows | ErrorKind::Bytes | ErrorKind::Full => Outcome::Refused,
+            _ => Outcome::Error,
+        },
+    });
 }
 
 /// The number that guests know a failure by.

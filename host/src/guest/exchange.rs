@@ -13,9 +13,11 @@ use super::outbox::Outbox;
 use super::outgoing::Via;
 use super::pulse::Pulse;
 use super::request_body::RequestBody;
+use super::spans::Spans;
 use crate::activity::Activity;
 use crate::drain::Guard;
 use crate::hop_by_hop::HOP_BY_HOP;
+use crate::notes::Notes;
 use crate::request_id::RequestId;
 use crate::stall::StallLimit;
 
@@ -74,6 +76,14 @@ pub struct RouteInfo {
     pub names: Vec<String>,
 }
 
+impl RouteInfo {
+    /// The pattern without its method and host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.pattern.find('/').map_or("", |at| &self.pattern[at..])
+    }
+}
+
 /// A request on its way to a guest.
 #[derive(Debug)]
 pub struct Incoming {
@@ -93,6 +103,8 @@ pub struct Incoming {
     pub peer: Arc<Peer>,
     /// The handlers that have called for it; none when it has come from a client.
     pub via: Option<Arc<Via>>,
+    /// What is to be known of it in the end, if somebody wants to.
+    pub notes: Option<Arc<Notes>>,
 }
 
 impl Incoming {
@@ -143,4 +155,13 @@ pub(super) struct Exchange {
     pub(super) pulse: Arc<Pulse>,
     /// The response of the handler behind this one, when a core module has called it.
     pub(super) reply: Option<Box<Reply>>,
+    /// Its spans, if it is traced.
+    pub(super) spans: Option<Arc<Spans>>,
+}
+
+impl Exchange {
+    /// There is an instance for it: the guest begins.
+    pub(super) fn instantiated(&self) {
+        self.spans.iter().for_each(|spans| spans.instantiated());
+    }
 }

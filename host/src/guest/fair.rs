@@ -12,6 +12,7 @@ use super::outbox::Outbox;
 use super::pulse::Pulse;
 use super::share::Share;
 use crate::error::{Error, Kind};
+use crate::notes::Notes;
 
 /// Epoch ticks that a guest computes through before it leaves the thread of its connection; less when it has done so
 /// before in this request. One would also send away those that just happen to be at work when a tick comes.
@@ -20,8 +21,9 @@ const HOME_TICKS_LATER: u32 = 1;
 
 /// What the `cpu` limit is about.
 pub(super) enum Account {
-    /// One request; its connection is woken for what the guest writes elsewhere.
-    Request(Arc<Outbox>),
+    /// One request; its connection is woken for what the guest writes elsewhere. What it has computed is noted, if somebody
+    /// wants to know.
+    Request(Arc<Outbox>, Option<Arc<Notes>>),
     /// An instance with several: each stretch of computing, until all of its requests wait.
     Instance,
 }
@@ -35,6 +37,8 @@ pub(super) struct Fair {
     account: Account,
     cpu_max: Duration,
     used: Duration,
+    /// What of it was at home, and is not counted yet.
+    at_home: Duration,
     /// Ticks through which it has computed at home, and those that it may.
     ticks: u32,
     patience: u32,
@@ -69,6 +73,7 @@ impl Fair {
             account,
             cpu_max,
             used: Duration::ZERO,
+            at_home: Duration::ZERO,
             ticks: 0,
             patience,
             is_exact: false,
@@ -83,10 +88,11 @@ impl Fair {
         let (begin, begin_cpu) = (Instant::now(), self.is_exact.then(thread_cpu));
         let polled = work.as_mut().poll(cx);
         let elapsed = begin.elapsed();
-        self.used += match begin_cpu {
+        let used = match begin_cpu {
             Some(begin) => thread_cpu().saturating_sub(begin),
             None => elapsed.min(EPOCH_TICK * 2),
         };
+        (self.used, self.at_home) = (self.used + used, self.at_home + used);
         self.is_exact |= elapsed > EPOCH_TICK * 2;
         if let Poll::Ready(result) = polled {
             return Some(Poll::Ready(self.end(result)));
@@ -112,7 +118,7 @@ impl Fair {
         let (pulse, share) = (Arc::clone(&self.pulse), Arc::clone(&self.share));
         let allowance = self.cpu_max.saturating_sub(self.used);
         let outbox = match &self.account {
-            Account::Request(outbox) => Some(Arc::clone(outbox)),
+            Account::Request(outbox, _) => Some(Arc::clone(outbox)),
             Account::Instance => None,
         };
         self.pulse.set_computing(true);
@@ -135,11 +141,12 @@ impl Fair {
         self.pulse.has_started();
         if let Account::Instance = self.account {
             self.used = Duration::ZERO;
+            self.share.cpu.add(std::mem::take(&mut self.at_home));
         }
     }
 
     fn end(&self, result: Result<(), Error>) -> Result<(), Error> {
-        if let Account::Request(_) = self.account {
+        if let Account::Request(..) = self.account {
             self.share.note_cpu(self.used, self.used > EPOCH_TICK * HOME_TICKS);
         }
         result
@@ -162,7 +169,7 @@ impl Future for Fair {
                 Place::Away(mut away) => match away.poll(cx) {
                     Poll::Pending => {
                         this.place = Place::Away(away);
-                        if let Account::Request(outbox) = &this.account {
+                        if let Account::Request(outbox, _) = &this.account {
                             outbox.wake_on_change(cx);
                         }
                         return Poll::Pending;
@@ -187,7 +194,11 @@ impl Future for Fair {
 impl Drop for Fair {
     fn drop(&mut self) {
         // Stopped while it computed: nobody knows for how much longer it would have.
-        let is_request = matches!(self.account, Account::Request(_));
+        self.share.cpu.add(self.at_home);
+        if let Account::Request(_, Some(notes)) = &self.account {
+            notes.computed(self.at_home + self.pulse.computed_away());
+        }
+        let is_request = matches!(self.account, Account::Request(..));
         if is_request && !matches!(self.place, Place::Nowhere) && self.pulse.is_computing() {
             self.share.note_cpu(self.used.max(EPOCH_TICK * HOME_TICKS), true);
         }

@@ -27,6 +27,7 @@ use super::resident::{Loaded, Resident};
 use super::seats::Crowd;
 use super::share::Share;
 use super::snapshot::{Snapshot, Start};
+use super::spans::{EndsSpans, Spans};
 use super::state::Common;
 use super::take::TakeLimit;
 use super::verdict::Contract;
@@ -62,6 +63,8 @@ pub struct GuestSettings {
     pub snapshot: Option<Snapshot>,
     /// The handler behind it, which it may call.
     pub next: Option<Arc<dyn Next>>,
+    /// The first digits of the digest of its code; set when it is deployed.
+    pub version: Arc<str>,
 }
 
 impl GuestSettings {
@@ -119,6 +122,12 @@ impl Guest {
         &self.limits
     }
 
+    /// The first 12 digits of the SHA-256 of its code's file, in hexadecimal; empty when it has come from no file.
+    #[must_use]
+    pub fn version(&self) -> &Arc<str> {
+        &self.common.version
+    }
+
     /// How often an instance was put back, after a request, into the state that it was made in.
     #[must_use]
     pub fn restored(&self) -> u64 {
@@ -139,7 +148,8 @@ impl Guest {
         let (outbox, id) = (Arc::new(outbox), request.id.clone());
         let label = Label { request: id, share, breaker: self.limits.breaker, pulse: Arc::clone(&pulse) };
         // Many hands pass it on: in one place it is a pointer for all of them.
-        let exchange = Box::new(Exchange { request, deadline_ms: 0, outbox, pulse, reply: None });
+        let exchange =
+            Box::new(Exchange { request, deadline_ms: 0, outbox, pulse, reply: None, spans: None });
         async move {
             let outbox = Arc::clone(&exchange.outbox);
             let now = Instant::now();
@@ -168,18 +178,26 @@ impl Guest {
         request.body.limit(self.limits.request_body_bytes_max);
         let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
         request.body.clock(tempo, outbox);
-        let (pulse, outbox) = (Arc::clone(pulse), Arc::clone(outbox));
+        let (pulse, outbox, notes) = (Arc::clone(pulse), Arc::clone(outbox), request.notes.clone());
+        let spans = Spans::begin(request, self.share.name(), self.version());
+        let ends_spans = EndsSpans(spans.clone());
         exchange.deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let at_work = self.admission.enter(&pulse, now, deadline).await?;
+        let at_work = self.admission.enter(&pulse, now, deadline, notes.as_deref()).await?;
+        spans.iter().for_each(|spans| spans.let_in());
+        exchange.spans = spans;
         if let Isolation::Concurrent(reuse, concurrency) = self.isolation {
+            let at_work = (at_work, ends_spans);
             let work = Arc::clone(self).run_shared(exchange, deadline, at_work, (reuse, concurrency));
             return Ok(Job::Seated(Box::pin(work)));
         }
         let mut live = self.live(&pulse, now, deadline).await?;
         let id = exchange.request.id.clone();
+        if live.served > 0 {
+            exchange.instantiated();
+        }
         live.instance.begin(exchange);
-        let account = Account::Request(Arc::clone(&outbox));
-        let work = Box::pin(Arc::clone(self).run(at_work, live, outbox, id));
+        let account = Account::Request(Arc::clone(&outbox), notes);
+        let work = Box::pin(Arc::clone(self).run((at_work, ends_spans), live, outbox, id));
         Ok(Job::Alone(Fair::new(work, &self.compute, &pulse, &self.share, account, self.limits.cpu)))
     }
 
@@ -196,7 +214,7 @@ impl Guest {
     async fn run(
         self: Arc<Self>,
         // Of the two the instance goes first, when this is dropped: who is let in then finds its place.
-        mut at_work: AtWork,
+        (mut at_work, spans): (AtWork, EndsSpans),
         mut live: Live,
         outbox: Arc<Outbox>,
         id: RequestId,
@@ -213,6 +231,7 @@ impl Guest {
             }
             Err(stop) => self.failed(live, stop, &outbox, &id),
         };
+        spans.ended(ended.as_ref().err().map(Error::kind));
         at_work.ended(ended.as_ref().err());
         ended
     }
@@ -276,6 +295,7 @@ impl Guest {
     }
 
     fn fresh(&self, places: Taken, code: &Loaded) -> Live {
+        self.share.instances.increment();
         Live { instance: code.abi.instance(&self.common), served: 0, _places: places }
     }
 

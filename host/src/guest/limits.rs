@@ -150,6 +150,7 @@ impl MemoryLimiter {
         let allowed = fits && self.account.as_mut().is_none_or(|account| account.take(bytes));
         if allowed {
             self.bytes = sum;
+            self.account.iter().for_each(|account| account.note_peak(sum));
         }
         allowed
     }

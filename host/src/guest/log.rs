@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 use wasmux_abi::LOG_BYTES_MAX;
 
+use super::exchange::Incoming;
 use super::masks::Masks;
 use super::share::Share;
 use crate::limit::Limit;
 use crate::request_id::RequestId;
+use crate::trace::TraceId;
 
 /// The `tracing` target of everything guests write, for filters.
 pub(super) const TARGET: &str = "guest";
@@ -26,6 +28,8 @@ pub(super) struct GuestLog(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     share: Arc<Share>,
+    /// The first digits of the digest of the handler's code.
+    version: Arc<str>,
     masks: Arc<Masks>,
     /// What may be written for each request, with [`LINE_BYTES`] for each line; the rest is left out.
     bytes_max: u64,
@@ -34,15 +38,28 @@ struct Inner {
     /// That the rest is dropped has been said.
     is_announced: AtomicBool,
     /// None before the first, and where an instance has several at a time.
-    request: Mutex<Option<RequestId>>,
+    request: Mutex<Option<About>>,
+}
+
+/// The request that lines are about.
+#[derive(Debug)]
+struct About {
+    id: RequestId,
+    /// If it is sampled.
+    trace: Option<TraceId>,
 }
 
 impl GuestLog {
     /// The log of an instance, without a request.
-    pub(super) fn new(share: Arc<Share>, bytes_max: u64, masks: &Arc<Masks>) -> Self {
+    pub(super) fn new(
+        (share, version): (&Arc<Share>, &Arc<str>),
+        bytes_max: u64,
+        masks: &Arc<Masks>,
+    ) -> Self {
         let (bytes, is_announced) = (AtomicU64::new(bytes_max), AtomicBool::new(false));
-        let masks = Arc::clone(masks);
-        Self(Arc::new(Inner { share, masks, bytes_max, bytes, is_announced, request: Mutex::default() }))
+        let (share, version, masks) = (Arc::clone(share), Arc::clone(version), Arc::clone(masks));
+        let request = Mutex::default();
+        Self(Arc::new(Inner { share, version, masks, bytes_max, bytes, is_announced, request }))
     }
 
     /// What the handler, whose log it is, uses of the host.
@@ -50,13 +67,17 @@ impl GuestLog {
         &self.0.share
     }
 
-    fn request(&self) -> MutexGuard<'_, Option<RequestId>> {
+    fn request(&self) -> MutexGuard<'_, Option<About>> {
         self.0.request.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request has begun, which has all that a request may have; `None` in an instance that has several.
-    pub(super) fn begin(&self, request: Option<RequestId>) {
-        *self.request() = request;
+    pub(super) fn begin(&self, request: Option<&Incoming>) {
+        *self.request() = request.map(|request| {
+            let trace = request.notes.as_ref().and_then(|notes| notes.trace());
+            let trace = trace.filter(|trace| trace.is_sampled()).map(|trace| trace.id());
+            About { id: request.id.clone(), trace }
+        });
         self.0.bytes.store(self.0.bytes_max, Ordering::Relaxed);
         self.0.is_announced.store(false, Ordering::Relaxed);
     }
@@ -69,10 +90,12 @@ impl GuestLog {
         }
         if !self.0.is_announced.swap(true, Ordering::Relaxed) {
             let request = self.request();
-            let (handler, request_id) = (&**self.0.share.name(), request.as_ref().map(RequestId::as_str));
+            let (handler, version) = (&**self.0.share.name(), self.version());
+            let request_id = request.as_ref().map(|about| about.id.as_str());
             self.0.share.hit(Limit::Log);
             tracing::warn!(
                 handler,
+                version,
                 request_id,
                 reason = Limit::Log.name(),
                 "{}, {} bytes; the rest is left out",
@@ -103,14 +126,21 @@ impl GuestLog {
             return;
         }
         let request = self.request();
-        let (handler, request_id) = (&**self.0.share.name(), request.as_ref().map(RequestId::as_str));
+        let (handler, version) = (&**self.0.share.name(), self.version());
+        let request_id = request.as_ref().map(|about| about.id.as_str());
+        let trace_id = request.as_ref().and_then(|about| Some(about.trace?.to_string()));
         match level {
-            Level::ERROR => tracing::error!(target: TARGET, handler, request_id, "{text}"),
-            Level::WARN => tracing::warn!(target: TARGET, handler, request_id, "{text}"),
-            Level::INFO => tracing::info!(target: TARGET, handler, request_id, "{text}"),
-            Level::DEBUG => tracing::debug!(target: TARGET, handler, request_id, "{text}"),
-            Level::TRACE => tracing::trace!(target: TARGET, handler, request_id, "{text}"),
+            Level::ERROR => tracing::error!(target: TARGET, handler, version, request_id, trace_id, "{text}"),
+            Level::WARN => tracing::warn!(target: TARGET, handler, version, request_id, trace_id, "{text}"),
+            Level::INFO => tracing::info!(target: TARGET, handler, version, request_id, trace_id, "{text}"),
+            Level::DEBUG => tracing::debug!(target: TARGET, handler, version, request_id, trace_id, "{text}"),
+            Level::TRACE => tracing::trace!(target: TARGET, handler, version, request_id, trace_id, "{text}"),
         }
+    }
+
+    /// None where it has come from no file.
+    fn version(&self) -> Option<&str> {
+        Some(&*self.0.version).filter(|version| !version.is_empty())
     }
 }
 

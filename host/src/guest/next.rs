@@ -25,6 +25,7 @@ use super::outgoing::Via;
 use super::request_body::RequestBody;
 use crate::body::Body;
 use crate::error::Error;
+use crate::notes::Notes;
 use crate::request_id::RequestId;
 
 /// A response that is on its way.
@@ -86,14 +87,15 @@ pub(super) struct Origin {
     peer: Arc<Peer>,
     authority: String,
     via: Option<Arc<Via>>,
+    notes: Option<Arc<Notes>>,
 }
 
 impl Origin {
     pub(super) fn of(request: &Incoming) -> Self {
-        let Incoming { route, values, id, peer, authority, via, .. } = request;
+        let Incoming { route, values, id, peer, authority, via, notes, .. } = request;
         let (route, peer) = (Arc::clone(route), Arc::clone(peer));
-        let via = via.clone();
-        Self { route, values: values.clone(), id: id.clone(), peer, authority: authority.clone(), via }
+        let (values, id, authority) = (values.clone(), id.clone(), authority.clone());
+        Self { route, values, id, peer, authority, via: via.clone(), notes: notes.clone() }
     }
 
     /// Host and port that the client asked for; may be empty.
@@ -114,8 +116,8 @@ impl Origin {
         let authority = uri.authority.as_ref().map(|authority| authority.as_str()).or_else(host);
         let authority = authority.unwrap_or_default().to_owned();
         parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
-        let Self { route, values, id, peer, via, .. } = self;
-        Incoming { parts: Box::new(parts), authority, body, route, values, id, peer, via }
+        let Self { route, values, id, peer, via, notes, .. } = self;
+        Incoming { parts: Box::new(parts), authority, body, route, values, id, peer, via, notes }
     }
 }
 

@@ -49,6 +49,19 @@ impl Source {
     }
 }
 
+/// The digest of a file of any size.
+pub(super) fn digest_of(path: &Path) -> Result<[u8; 32], LoadError> {
+    let mut digest = Sha256::new();
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut digest));
+    read.map_err(|error| LoadError::one(format!("it cannot be read: {error}")))?;
+    Ok(digest.finalize().into())
+}
+
+/// What names the code with this digest in logs and metrics: its first 12 digits.
+pub(super) fn version(digest: &[u8; 32]) -> Arc<str> {
+    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
 /// What an earlier run has found of the same file, and where its code is.
 pub(super) fn recall(engine: &GuestEngine, cache: &CodeCache, source: &Source) -> Option<(Verdict, PathBuf)> {
     cache.recall(&cache::verdict_key(engine, &source.digest))

@@ -26,6 +26,7 @@ use crate::limit::Limit;
 use crate::outbound::{
     Call, Client, InBody, Outbound, OutboundError, OutboundErrorKind, Policy, TransportSettings,
 };
+use crate::stats::Outcome;
 
 mod allow;
 mod caps;
@@ -107,6 +108,22 @@ impl Outgoing {
     /// Sends a request of the handler that `share` is of, and waits for the head of the response. To drop the future, or the
     /// response's body, ends the call.
     pub(super) async fn send(
+        &self,
+        mut request: Request<WasiBody>,
+        call: Call,
+        cause: &Cause,
+        share: &Share,
+    ) -> Result<Answered, OutgoingError> {
+        let (counted, span) = (share.outbound.begin(), cause.scope.as_ref().map(|at| at.call(&mut request)));
+        let answered = self.send_granted(request, call, cause, share).await;
+        counted.ended(answered.as_ref().map_or_else(OutgoingError::outcome, |_| Outcome::Ok));
+        if let Some(span) = span {
+            span.answered(answered.as_ref().map(Response::status).map_err(|error| error.outcome().name()));
+        }
+        answered
+    }
+
+    async fn send_granted(
         &self,
         mut request: Request<WasiBody>,
         mut call: Call,
@@ -215,6 +232,15 @@ impl OutgoingError {
             }
             OutboundErrorKind::TooFast => Self::Limit(Limit::OutboundRate),
             _ => Self::Outside(error),
+        }
+    }
+
+    /// What is counted.
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Denied(_) | Self::Limit(_) | Self::Loop(_) => Outcome::Refused,
+            Self::Length | Self::Inside => Outcome::Error,
+            Self::Outside(error) => error.kind.outcome(),
         }
     }
 

@@ -46,6 +46,18 @@ pub(super) fn written(
     Ok(())
 }
 
+/// Whether the kernel tells.
+///
+/// # Errors
+/// When it does not, or not this process.
+pub fn pages_are_told() -> std::io::Result<()> {
+    // Of the largest page that there is, at an address that every page can begin at.
+    const PAGE: usize = 64 << 10;
+    let memory = vec![1_u8; 2 * PAGE];
+    let start = memory.as_ptr().align_offset(PAGE).min(PAGE);
+    written(&memory[start..start + PAGE], PAGE, |_| {})
+}
+
 /// As on Linux, where it is always an error.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn written(_: &[u8], _: usize, _: impl FnMut(Range<usize>)) -> std::io::Result<()> {

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::share::Share;
+use crate::stats::Time;
 
 /// Of one request; of an instance that has several, of all of them.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ pub(super) struct Pulse {
     is_slowed: AtomicBool,
     /// It tries whether its handler is well again.
     is_attempt: AtomicBool,
+    /// What it has computed in threads for that.
+    computed: Time,
 }
 
 impl Pulse {
@@ -85,6 +89,16 @@ impl Pulse {
     /// Has the guest stopped at its next interruption, where a backtrace says what it was at.
     pub(super) fn spend(&self) {
         self.is_spent.store(true, Ordering::Relaxed);
+    }
+
+    /// It has computed for so long, away from its connection.
+    pub(super) fn computed(&self, time: Duration) {
+        self.computed.add(time);
+    }
+
+    /// What that comes to.
+    pub(super) fn computed_away(&self) -> Duration {
+        self.computed.get()
     }
 
     pub(super) fn set_computing(&self, is_computing: bool) {

@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use super::breaker::Breaker;
 use super::queue::Queue;
 use crate::limit::Limit;
+use crate::stats::{CodeStats, Counter, Histogram, Operations, Time, Timed};
 
 /// How often the log is told of requests that a handler's limit turns away.
 const NEWS: Duration = Duration::from_secs(1);
@@ -41,6 +44,35 @@ pub struct Share {
     typical_cpu_ns: AtomicU64,
     /// How many of the latest requests have computed for long, of [`ALL`].
     long: AtomicU32,
+    /// What its guests have computed, in all.
+    pub(crate) cpu: Time,
+    /// How long requests have waited for their turn.
+    pub(crate) queue_wait: Histogram,
+    /// And for an instance, those that had to: for places, or for code to be loaded.
+    pub(crate) instance_wait: Timed,
+    /// Instances that were made.
+    pub(crate) instances: Counter,
+    /// The most that one of them has had of memory, in bytes.
+    pub(crate) memory_peak_bytes: Counter,
+    /// Its calls to others, until the head of the response.
+    pub(crate) outbound: Operations,
+}
+
+/// What a handler uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Used {
+    /// Requests that wait for their turn or an instance.
+    pub waiting: u32,
+    /// Requests at work.
+    pub running: u32,
+    /// Memory of its instances, in bytes.
+    pub memory_bytes: u64,
+    /// Requests whose client went away.
+    pub disconnects: u64,
+    /// What it has asked for and was not granted.
+    pub denials: u64,
+    /// How often each limit was hit, if it ever was.
+    pub limits: BTreeMap<&'static str, u64>,
 }
 
 impl Share {
@@ -57,6 +89,12 @@ impl Share {
             denials: AtomicU64::new(0),
             typical_cpu_ns: AtomicU64::new(0),
             long: AtomicU32::new(0),
+            cpu: Time::default(),
+            queue_wait: Histogram::default(),
+            instance_wait: Timed::default(),
+            instances: Counter::default(),
+            memory_peak_bytes: Counter::default(),
+            outbound: Operations::default(),
         }
     }
 
@@ -88,6 +126,20 @@ impl Share {
 
     pub(super) fn remove_memory(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// What it uses now and has had, as the admin API tells it.
+    #[must_use]
+    pub fn used(&self) -> Used {
+        let limits = Limit::ALL.into_iter().map(|limit| (limit.name(), self.hits(limit)));
+        Used {
+            waiting: self.waiting(),
+            running: self.running(),
+            memory_bytes: self.memory_bytes(),
+            disconnects: self.disconnects(),
+            denials: self.denials(),
+            limits: limits.filter(|(_, hits)| *hits > 0).collect(),
+        }
     }
 
     /// Counts a request that has hit a limit.
@@ -172,12 +224,14 @@ pub struct Ledger {
     /// Names with a deployment.
     in_use: AtomicU32,
     cores: u32,
+    /// What was compiled for all of them.
+    code: CodeStats,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self { shares: Mutex::default(), in_use: AtomicU32::new(0), cores }
+        Self { shares: Mutex::default(), in_use: AtomicU32::new(0), cores, code: CodeStats::default() }
     }
 }
 
@@ -190,6 +244,12 @@ impl Ledger {
     pub(super) fn share(&self, name: &Arc<str>) -> Arc<Share> {
         let new = || Arc::new(Share::new(Arc::clone(name), self.cores));
         Arc::clone(self.lock().entry(Arc::clone(name)).or_insert_with(new))
+    }
+
+    /// What was compiled, and what the cache had.
+    #[must_use]
+    pub fn code(&self) -> &CodeStats {
+        &self.code
     }
 
     /// All of them, by name.

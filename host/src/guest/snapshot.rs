@@ -120,6 +120,7 @@ fn state(start: &Start) -> ModuleState {
         grants: Arc::new(Grants { folders: start.folders.clone(), ..Grants::default() }),
         masks: Arc::default(),
         next: None,
+        version: Arc::default(),
     }))
 }
 

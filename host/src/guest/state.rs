@@ -48,6 +48,8 @@ pub(super) struct Common {
     pub(super) masks: Arc<Masks>,
     /// The handler behind this one.
     pub(super) next: Option<Arc<dyn Next>>,
+    /// The first digits of the digest of its code, for logs.
+    pub(super) version: Arc<str>,
 }
 
 /// What the state of any instance has.
@@ -161,7 +163,7 @@ impl Core {
                 common.memory_bytes_max,
                 common.budget.as_ref().map(|budget| Account::new(budget, &common.share)),
             ),
-            log: GuestLog::new(Arc::clone(&common.share), common.log_bytes_max, &common.masks),
+            log: GuestLog::new((&common.share, &common.version), common.log_bytes_max, &common.masks),
             origin: None,
             pulse: None,
             databases: None,
@@ -189,7 +191,7 @@ impl Core {
     /// Hands the instance its next request. What the guest prints from now on is said with that request's id.
     fn begin(&mut self, exchange: Box<Exchange>) {
         self.stdio.iter().flatten().for_each(LineStream::end_line);
-        self.log.begin(Some(exchange.request.id.clone()));
+        self.log.begin(Some(&exchange.request));
         self.limiter.begin();
         self.origin = self.origin_of(&exchange);
         self.pulse = Some(Arc::clone(&exchange.pulse));
@@ -242,6 +244,7 @@ impl ModuleState {
             grants: Arc::default(),
             masks: Arc::default(),
             next: None,
+            version: Arc::default(),
         }))
     }
 

@@ -20,6 +20,7 @@ use crate::limit::Limit;
 use crate::outbound::{
     AllowAll, BoxError, Call, InBody, OutBody, Outbound, OutboundError, OutboundErrorKind, TransportSettings,
 };
+use crate::stats::Registry;
 use crate::strip::strip;
 use crate::upstream::{ProxySettings, TunnelIdle};
 
@@ -36,21 +37,22 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy with connections of its own.
+    /// A proxy of this name, with connections of its own.
     #[must_use]
-    pub fn new(settings: ProxySettings, outbound: &Outbound) -> Self {
+    pub fn new(name: &Arc<str>, settings: ProxySettings, outbound: &Outbound, registry: &Registry) -> Self {
         let client = outbound.client(settings.transport.clone(), Arc::new(AllowAll));
         // What asks how upstreams are must not wait behind the requests that made them slow.
         let own = TransportSettings { max_per_host: None, ..settings.transport.clone() };
         let asker = outbound.client(own, Arc::new(AllowAll));
-        let upstreams = Arc::new(Upstreams::new(&settings, &client, asker));
+        let upstreams = Arc::new(Upstreams::new(name, &settings, (&client, asker), registry));
         Self { settings, upstreams }
     }
 
     /// Passes a request on. `may_switch`: the client's connection can be handed over to another protocol.
     pub(crate) async fn serve(&self, incoming: Incoming, may_switch: bool) -> Result<Response<Body>, Error> {
         self.upstreams.watch_health();
-        let Incoming { parts, authority, body, id, peer, .. } = incoming;
+        let Incoming { parts, authority, body, id, peer, notes, .. } = incoming;
+        let scope = notes.as_ref().and_then(|notes| Some(notes.trace()?.scope(&parts.headers)));
         let protocol = match may_switch && self.settings.upgrade && parts.version == Version::HTTP_11 {
             true => fields::upgrade(&parts.headers),
             false => None,
@@ -71,7 +73,8 @@ impl Proxy {
             let may_retry = left > 0 && self.upstreams.has_others(&turn);
             // Most proxies have one upstream, and no use for a copy.
             let fields = if may_retry { headers.clone() } else { std::mem::take(&mut headers) };
-            let request = outgoing(&parts.method, &upstream.uri(&target)?, fields, body.again());
+            let mut request = outgoing(&parts.method, &upstream.uri(&target)?, fields, body.again());
+            let span = scope.as_ref().map(|scope| scope.call(&mut request));
             let call = Call {
                 unix_socket: upstream.unix_socket(),
                 upgrade: protocol.is_some(),
@@ -85,7 +88,12 @@ impl Proxy {
                 }),
                 ..Call::default()
             };
-            match upstream.send(request, call).await {
+            let sent = upstream.send(request, call).await;
+            if let Some(span) = span {
+                let status = sent.as_ref().map(|(response, _)| response.status());
+                span.answered(status.map_err(|error| error.kind.name()));
+            }
+            match sent {
                 Ok((response, active)) => return self.answer(response, active, protocol.as_ref()),
                 Err(error) => {
                     let again = may_retry

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{BoxError, Refused};
+use crate::stats::Outcome;
 
 /// The phase that has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,16 @@ impl OutboundErrorKind {
             Self::Encoding => "encoding",
             Self::TooManyRedirects => "too-many-redirects",
             Self::TooFast => "too-fast",
+        }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        match self {
+            Self::Denied => Outcome::Refused,
+            kind if kind.is_timeout() => Outcome::Timeout,
+            _ => Outcome::Error,
         }
     }
 

@@ -6,15 +6,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::signals::{Signals, Stop};
 use crate::cli::PROBLEMS;
+use crate::deployer::{Change, Deployer};
 use crate::drain::{Drain, Phase};
 use crate::handover::Handover;
 use crate::listener::{Listener, NewOwner};
 use crate::notify;
-use crate::reload::Reloader;
 use crate::tls::Certificates;
 use crate::upgrade::Program;
 
@@ -25,11 +26,13 @@ pub(super) struct Life<'d> {
     pub(super) listeners: Vec<Weak<Listener>>,
     /// The task that accepts on the admin listener.
     pub(super) admin: Option<AbortHandle>,
+    /// Somebody asks it to drain.
+    pub(super) asked_to_drain: mpsc::Receiver<()>,
     pub(super) handover: Handover,
     /// Without it there are no upgrades.
     pub(super) program: std::io::Result<Program>,
     pub(super) upgrade_timeout: Duration,
-    pub(super) reloader: Reloader,
+    pub(super) deployer: Deployer,
     pub(super) certificates: Certificates,
     /// What is served, in a few words.
     pub(super) status: String,
@@ -50,7 +53,8 @@ impl Life<'_> {
         self.say_ready();
         let end = tokio::select! {
             name = stop.next() => End::Stopped(name),
-            end = reload_on(&mut hangup, &mut self.reloader, &self.certificates, &self.status) => end,
+            Some(()) = self.asked_to_drain.recv() => End::Stopped("admin"),
+            end = reload_on(&mut hangup, &self.deployer, &self.certificates, &self.status) => end,
             pid = upgrade_on(&mut upgrade, &self.program, &self.listeners, self.upgrade_timeout) => End::ReplacedBy(pid),
         };
         match end {
@@ -114,7 +118,7 @@ fn open(listeners: &[Weak<Listener>]) -> Vec<Arc<Listener>> {
 /// Reloads at each signal, one after the other; of those that come meanwhile one is remembered, so the last one counts.
 async fn reload_on(
     hangup: &mut Signal,
-    reloader: &mut Reloader,
+    deployer: &Deployer,
     certificates: &Certificates,
     status: &str,
 ) -> End {
@@ -125,7 +129,8 @@ async fn reload_on(
         tracing::info!("SIGHUP: reloading");
         notify::reloading();
         certificates.reload().await;
-        reloader.reload().await;
+        // What is in the way is in the log.
+        let _ = deployer.change(Change::Reload).await;
         notify::ready(status);
     }
 }

@@ -166,12 +166,12 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
                 NetworkBody::new(upload)
             }
         };
-        let begun = server.dispatcher.begin(peer, &parts);
+        let begun = server.dispatcher.begin(peer, &parts, now.into_std());
         let (drain, mut answer) = (self.guard.begun(), None);
         {
             let answered = pin!(async {
                 let request = body.clone();
-                let response = server.dispatcher.call(&server.config.name, peer, parts, request, begun).await;
+                let response = server.dispatcher.call(&server.stats, peer, parts, request, begun).await;
                 let settled = settle(Answer::of(&response, &facts), &body, facts, drain.get()).await;
                 // Not the result of the future, which would move it several times.
                 answer = Some((response, settled));

@@ -112,6 +112,7 @@ impl Instance {
             Some(handle) => *handle,
             None => *handle.insert(Box::pin(linked.start(store)).await?),
         };
+        exchange.instantiated();
         let scheme = match exchange.request.peer.scheme {
             "https" => Scheme::Https,
             _ => Scheme::Http,

@@ -81,6 +81,7 @@ impl Instance {
         // A drain waits for what belongs to the connection: here until the guest has done all of its work.
         let _peer = Arc::clone(&exchange.request.peer);
         let handle = self.start().await?;
+        exchange.instantiated();
         let outbox = Arc::clone(&exchange.outbox);
         let (store, pulse) = (&mut self.store, Arc::clone(&exchange.pulse));
         // Each in its place: by value they would be moved, and they are large.

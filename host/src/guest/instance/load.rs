@@ -52,16 +52,18 @@ impl Guest {
         engine: &GuestEngine,
         path: &Path,
         cache: &CodeCache,
-        settings: GuestSettings,
+        mut settings: GuestSettings,
     ) -> Result<Self, LoadError> {
         let start = settings.snapshot.map(|snapshot| settings.start(snapshot));
         if is_precompiled(path)? {
+            settings.version = origin::version(&origin::digest_of(path)?);
             return match start {
                 None => Self::new(engine, &Artifact::load_compiled(engine, path)?, settings),
                 Some(_) => Err(Artifact::no_start()),
             };
         }
         let source = Source::read(path)?;
+        settings.version = origin::version(&source.digest);
         // A start says in the log what has come of it, each time.
         let known = if start.is_none() { origin::recall(engine, cache, &source) } else { None };
         let wanted = Wanted {
@@ -73,7 +75,10 @@ impl Guest {
         };
         let known = known.filter(|(verdict, _)| verdict.fits(&wanted));
         let (verdict, file) = match known {
-            Some(known) => known,
+            Some(known) => {
+                engine.ledger().code().hits.increment();
+                known
+            }
             None => {
                 let artifact = Artifact::of(engine, &source.bytes, cache, start.as_ref())?;
                 let (abi, verdict) = check(engine, &artifact, &settings)?;
@@ -135,6 +140,7 @@ impl Guest {
             masks: Arc::new(settings.grants.masks()),
             grants: Arc::new(settings.grants),
             next: settings.next,
+            version: settings.version,
         };
         Ok(Self {
             code,

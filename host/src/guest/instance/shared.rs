@@ -16,6 +16,7 @@ use super::super::places::Taken;
 use super::super::pulse::Pulse;
 use super::super::resident::Loaded;
 use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
+use super::super::spans::EndsSpans;
 use super::Guest;
 use crate::error::{Error, Kind};
 
@@ -25,10 +26,11 @@ impl Guest {
         self: Arc<Self>,
         exchange: Box<Exchange>,
         deadline: Instant,
-        mut at_work: AtWork,
+        (mut at_work, spans): (AtWork, EndsSpans),
         settings: (Reuse, Concurrency),
     ) -> Result<(), Error> {
         let ended = self.run_seated(exchange, deadline, settings).await;
+        spans.ended(ended.as_ref().err().map(Error::kind));
         at_work.ended(ended.as_ref().err());
         ended
     }
@@ -43,6 +45,8 @@ impl Guest {
         outbox.hold();
         let pulse = Arc::clone(&exchange.pulse);
         let code = self.code(&pulse, Instant::now(), deadline).await?;
+        // Which of them have to wait for a new one is not known here.
+        exchange.instantiated();
         loop {
             let (reply, mut outcome) = oneshot::channel();
             let job = Job { exchange, deadline, reply };
@@ -101,6 +105,7 @@ impl Guest {
             Ok(())
         });
         let cpu_max = self.limits.cpu;
+        self.share.instances.increment();
         tokio::spawn(Fair::new(work, &self.compute, &pulse, &self.share, Account::Instance, cpu_max));
     }
 }

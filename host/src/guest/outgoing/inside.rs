@@ -14,7 +14,9 @@ use super::super::next::{Answer, Next};
 use super::super::request_body::RequestBody;
 use crate::activity::Activity;
 use crate::drain::Guard;
+use crate::notes::Notes;
 use crate::request_id::{RequestId, RequestIds};
+use crate::trace::Scope;
 
 /// How deep calls between handlers may be nested: more is a loop.
 pub(super) const DEPTH_MAX: u32 = 8;
@@ -74,6 +76,9 @@ pub(in super::super) struct Cause {
     pub(in super::super) via: Option<Arc<Via>>,
     pub(in super::super) id: Option<RequestId>,
     pub(in super::super) guard: Option<Guard>,
+    /// What is noted of it, and where calls are in its trace.
+    notes: Option<Arc<Notes>>,
+    pub(super) scope: Option<Scope>,
 }
 
 impl Cause {
@@ -83,11 +88,14 @@ impl Cause {
         let depth = |via: &Option<Arc<Via>>| via.as_ref().map_or(0, |via| via.depth);
         let is_longer = depth(&request.via) > depth(&self.via);
         let via = if is_longer { request.via.clone() } else { self.via.clone() };
-        Self { via, id: None, guard: request.peer.guard.clone() }
+        Self { via, id: None, guard: request.peer.guard.clone(), notes: None, scope: None }
     }
 
     pub(in super::super) fn of(request: &Incoming) -> Self {
-        Self { via: request.via.clone(), id: Some(request.id.clone()), guard: request.peer.guard.clone() }
+        let notes = request.notes.clone();
+        let scope = notes.as_ref().and_then(|notes| Some(notes.trace()?.scope(&request.parts.headers)));
+        let (via, guard) = (request.via.clone(), request.peer.guard.clone());
+        Self { via, id: Some(request.id.clone()), guard, notes, scope }
     }
 }
 
@@ -125,5 +133,6 @@ pub(super) fn call(
         id,
         peer: Arc::new(peer),
         via: Some(Arc::new(Via::behind(cause.via.as_ref(), caller))),
+        notes: cause.notes.clone(),
     })
 }

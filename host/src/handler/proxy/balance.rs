@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::health;
 use crate::error::{Error, Kind};
 use crate::outbound::{Call, Client, InBody, OutBody, OutboundError, OutboundErrorKind};
+use crate::stats::{Outcome, Registry, UpstreamStats};
 use crate::upstream::{Balance, HealthCheck, ProxySettings, UpstreamUrl};
 
 /// All upstreams of a proxy.
@@ -41,6 +42,7 @@ pub(super) struct Upstream {
     /// It could not be reached, and is left alone until then, in milliseconds of this program's life.
     left_alone_until_ms: AtomicU64,
     fail_timeout: Duration,
+    stats: Arc<UpstreamStats>,
 }
 
 /// Those that one request has tried, a bit each; further ones are not remembered.
@@ -60,7 +62,12 @@ impl Drop for Active {
 }
 
 impl Upstreams {
-    pub(super) fn new(settings: &ProxySettings, client: &Client, asker: Client) -> Self {
+    pub(super) fn new(
+        proxy: &Arc<str>,
+        settings: &ProxySettings,
+        (client, asker): (&Client, Client),
+        registry: &Registry,
+    ) -> Self {
         let upstream = |url: &UpstreamUrl| {
             Arc::new(Upstream {
                 url: url.clone(),
@@ -69,6 +76,7 @@ impl Upstreams {
                 is_ill: AtomicBool::new(false),
                 left_alone_until_ms: AtomicU64::new(0),
                 fail_timeout: settings.fail_timeout,
+                stats: registry.upstream(proxy, &url.name),
             })
         };
         Self {
@@ -168,7 +176,10 @@ impl Upstream {
     ) -> Result<(Response<InBody>, Active), OutboundError> {
         self.active.fetch_add(1, Ordering::AcqRel);
         let active = Active(Arc::clone(&self.active));
-        match self.client.send(request, call).await {
+        let operation = self.stats.requests.begin();
+        let sent = self.client.send(request, call).await;
+        operation.ended(sent.as_ref().map_or_else(|error| error.kind.outcome(), |_| Outcome::Ok));
+        match sent {
             Ok(response) => {
                 self.left_alone_until_ms.store(0, Ordering::Relaxed);
                 Ok((response, active))
@@ -186,6 +197,7 @@ impl Upstream {
     /// Takes note of what a health check has found.
     pub(super) fn set_health(&self, found: Result<(), String>) {
         let is_ill = found.is_err();
+        self.stats.is_ill.store(is_ill, Ordering::Relaxed);
         if self.is_ill.swap(is_ill, Ordering::Relaxed) == is_ill {
             return;
         }

@@ -111,7 +111,11 @@ impl Instance {
         let Self { linked, store, live, .. } = self;
         let live = match live {
             Some(live) => live,
-            None => live.insert(Live::new(linked, store).await?),
+            None => {
+                let made = live.insert(Live::new(linked, store).await?);
+                store.data().core.exchange.iter().for_each(|exchange| exchange.instantiated());
+                made
+            }
         };
         if !live.is_initialized {
             if let Some(initialize) = &live.initialize {

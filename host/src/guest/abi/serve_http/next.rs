@@ -80,7 +80,8 @@ fn request(
     let body = std::mem::replace(&mut outer.body, RequestBody::handed_on());
     let (authority, values, id) = (outer.authority.clone(), outer.values.clone(), outer.id.clone());
     let (route, peer, via) = (outer.route.clone(), outer.peer.clone(), outer.via.clone());
-    Ok(Incoming { parts, authority, body, route, values, id, peer, via })
+    let notes = outer.notes.clone();
+    Ok(Incoming { parts, authority, body, route, values, id, peer, via, notes })
 }
 
 fn reply(state: &mut ModuleState) -> Result<Option<&mut Reply>> {

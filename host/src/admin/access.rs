@@ -1,0 +1,155 @@
+//! Who may use the admin listener, and for what.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio_rustls::TlsAcceptor;
+
+use crate::listener::Stream;
+use crate::tls::Tls;
+
+/// What a request is to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To see what is counted.
+    Read,
+    /// To see everything, and to change what is in force.
+    Operate,
+}
+
+/// What is known of a client before it has said anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// It has shown who it is: by the user of a unix socket, or by a certificate that was asked for.
+    is_trusted: bool,
+}
+
+/// The rules of one listener.
+#[derive(Debug)]
+pub struct Access {
+    /// Digest of the bearer token.
+    token: Option<[u8; 32]>,
+    tls: Option<Arc<Tls>>,
+    /// Clients without a certificate do not get through the handshake.
+    asks_for_certificates: bool,
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+pub struct Refusal {
+    /// 401 or 403.
+    pub status: StatusCode,
+    /// A sentence that says what to do.
+    pub message: String,
+}
+
+impl Access {
+    /// With a token, if there is one; and with TLS, that asks all clients for certificates or does not.
+    #[must_use]
+    pub fn new(token: Option<&str>, tls: Option<Arc<Tls>>, asks_for_certificates: bool) -> Self {
+        Self { token: token.map(digest), tls, asks_for_certificates }
+    }
+
+    /// `https` or `http`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Lets a connection in, after its handshake.
+    pub(super) async fn admit(&self, stream: Stream) -> Option<(Stream, Known)> {
+        if let Some(user) = stream.peer_user() {
+            // The superuser could do anyway what is asked for here.
+            let own = rustix::process::geteuid().as_raw();
+            if user != own && user != 0 {
+                tracing::warn!("admin: a connection of user {user} was refused: it is not user {own}");
+                return None;
+            }
+            return Some((stream, Known { is_trusted: true }));
+        }
+        let Some(tls) = &self.tls else { return Some((stream, Known { is_trusted: false })) };
+        match TlsAcceptor::from(tls.current()).accept(stream).await {
+            Ok(stream) => {
+                let known = Known { is_trusted: self.asks_for_certificates };
+                Some((Stream::Tls(Box::new(stream)), known))
+            }
+            Err(error) => {
+                tracing::debug!("admin: TLS handshake: {error}");
+                None
+            }
+        }
+    }
+
+    /// Whether a request has a right.
+    pub(super) fn check(&self, right: Right, known: Known, fields: &HeaderMap) -> Result<(), Refusal> {
+        // A certificate is shown by a browser whoever asks it to; a token is not.
+        let site = fields.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+        if right == Right::Operate && !matches!(site, None | Some(b"same-origin" | b"none")) {
+            let message = "another site's page has asked for this".to_owned();
+            return Err(Refusal { status: StatusCode::FORBIDDEN, message });
+        }
+        if known.is_trusted {
+            return Ok(());
+        }
+        let Some(token) = &self.token else {
+            return match right {
+                Right::Read => Ok(()),
+                Right::Operate => Err(Refusal {
+                    status: StatusCode::FORBIDDEN,
+                    message:
+                        "this address only has probes and metrics: give `admin` in [server] a `token`, or \
+                              use its unix socket"
+                            .to_owned(),
+                }),
+            };
+        };
+        let given = fields.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = given.and_then(|value| value.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        // Digests are compared, so that the time it takes says nothing of the token.
+        if given.is_some_and(|(_, given)| digest(given.trim()) == *token) {
+            return Ok(());
+        }
+        Err(Refusal {
+            status: StatusCode::UNAUTHORIZED,
+            message: "the token is missing or wrong: `Authorization: Bearer TOKEN`".to_owned(),
+        })
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights() {
+        let stranger = Known { is_trusted: false };
+        let fields = |value: &str| HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+        let open = Access::new(None, None, false);
+        assert!(open.check(Right::Read, stranger, &HeaderMap::new()).is_ok());
+        let refusal = open.check(Right::Operate, stranger, &HeaderMap::new()).unwrap_err();
+        assert_eq!(refusal.status, StatusCode::FORBIDDEN);
+        assert!(open.check(Right::Operate, Known { is_trusted: true }, &HeaderMap::new()).is_ok());
+        let fetched =
+            |site: &str| HeaderMap::from_iter([("sec-fetch-site".parse().unwrap(), site.parse().unwrap())]);
+        assert!(open.check(Right::Operate, Known { is_trusted: true }, &fetched("same-origin")).is_ok());
+        for site in ["cross-site", "same-site"] {
+            assert!(open.check(Right::Operate, Known { is_trusted: true }, &fetched(site)).is_err());
+        }
+        let closed = Access::new(Some("0123456789abcdef"), None, false);
+        for right in [Right::Read, Right::Operate] {
+            assert!(closed.check(right, stranger, &fields("Bearer 0123456789abcdef")).is_ok());
+            assert!(closed.check(right, stranger, &fields("bearer  0123456789abcdef")).is_ok());
+            for bad in ["Bearer 0123456789abcde", "Basic 0123456789abcdef", "0123456789abcdef", "Bearer"] {
+                let refusal = closed.check(right, stranger, &fields(bad)).unwrap_err();
+                assert_eq!(refusal.status, StatusCode::UNAUTHORIZED, "{bad}");
+            }
+        }
+    }
+}

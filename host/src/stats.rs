@@ -1,0 +1,289 @@
+//! What is counted while it happens: plain counters in the places where things happen, and one registry that knows them all.
+//!
+//! Knows nobody who counts. Counters are read without stopping anybody: two of them may be a request apart. What a series
+//! is named by lives as long as somebody has it, over reloads too, and goes with the last of them: so their number is bounded
+//! by what is configured, never by what clients send.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+mod histogram;
+mod operations;
+mod route;
+
+pub use histogram::Histogram;
+pub use operations::{Operation, Operations, Outcome, Timed};
+pub use route::{CODES, HandlerStats, Meter, RouteKey, RouteStats};
+
+/// A number that only grows, or one that goes up and down. Relaxed: nothing else is decided by it.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// One less, of those that were added.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// At least so much.
+    pub fn raise(&self, to: u64) {
+        // Mostly it is higher, which is cheaper to see.
+        if self.get() < to {
+            self.0.fetch_max(to, Ordering::Relaxed);
+        }
+    }
+
+    /// What it has come to.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A sum of times.
+#[derive(Debug, Default)]
+pub struct Time(Counter);
+
+impl Time {
+    /// So much more.
+    pub fn add(&self, time: Duration) {
+        self.0.add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// What it has come to.
+    #[must_use]
+    pub fn get(&self) -> Duration {
+        Duration::from_nanos(self.0.get())
+    }
+
+    /// The same in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.get().as_secs_f64()
+    }
+}
+
+/// One server: its connections, and the requests that no route of it is for.
+#[derive(Debug)]
+pub struct ServerStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Connections that are open.
+    pub connections: Counter,
+    /// Connections that it has accepted.
+    pub accepted: Counter,
+    /// Requests without a route.
+    pub unrouted: Arc<RouteStats>,
+}
+
+/// A proxy's name, and that of one of its upstreams.
+pub type UpstreamKey = (Arc<str>, Arc<str>);
+
+/// One upstream of a proxy.
+#[derive(Debug, Default)]
+pub struct UpstreamStats {
+    /// Requests that were sent to it, health checks aside, until the head of the response.
+    pub requests: Operations,
+    /// Whether its latest health check has failed.
+    pub is_ill: AtomicBool,
+}
+
+/// What code was compiled, and what the cache had of it.
+#[derive(Debug, Default)]
+pub struct CodeStats {
+    /// Handlers whose code the cache had when they were deployed.
+    pub hits: Counter,
+    /// And those for whom it had none.
+    pub misses: Counter,
+    /// Modules that were compiled, and for how long.
+    pub compiled: Timed,
+}
+
+/// Names of values that nobody has any more may be kept as long as there are fewer.
+const SWEEP_AT_LEAST: usize = 64;
+
+/// Values that others hold, by what they are named by.
+#[derive(Debug)]
+struct Known<K, V>(Mutex<Names<K, V>>);
+
+#[derive(Debug)]
+struct Names<K, V> {
+    values: BTreeMap<K, Weak<V>>,
+    /// With so many names, those that nobody has any more are looked for.
+    sweep_at: usize,
+}
+
+impl<K, V> Default for Known<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(Names { values: BTreeMap::new(), sweep_at: SWEEP_AT_LEAST }))
+    }
+}
+
+impl<K: Ord + Clone, V> Known<K, V> {
+    fn lock(&self) -> MutexGuard<'_, Names<K, V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What somebody has under this key, or else what is made now.
+    fn get(&self, key: K, make: impl FnOnce(&K) -> V) -> Arc<V> {
+        let mut known = self.lock();
+        if let Some(value) = known.values.get(&key).and_then(Weak::upgrade) {
+            return value;
+        }
+        // Not each time, which would take the square of their number.
+        if known.values.len() >= known.sweep_at {
+            known.values.retain(|_, value| value.strong_count() > 0);
+            known.sweep_at = SWEEP_AT_LEAST.max(known.values.len() * 2);
+        }
+        let made = Arc::new(make(&key));
+        known.values.insert(key, Arc::downgrade(&made));
+        made
+    }
+
+    /// All that somebody has, by key.
+    fn all(&self) -> Vec<(K, Arc<V>)> {
+        self.lock().values.iter().filter_map(|(key, value)| Some((key.clone(), value.upgrade()?))).collect()
+    }
+}
+
+/// All counters of a process that are not kept by guests.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Those that listen, which a process keeps to its end.
+    servers: Mutex<BTreeMap<Arc<str>, Arc<ServerStats>>>,
+    routes: Known<RouteKey, RouteStats>,
+    handlers: Known<Arc<str>, HandlerStats>,
+    upstreams: Known<UpstreamKey, UpstreamStats>,
+    stores: Known<String, Operations>,
+}
+
+impl Registry {
+    fn lock_servers(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<ServerStats>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server of this name.
+    pub fn server(&self, name: &str) -> Arc<ServerStats> {
+        if let Some(known) = self.lock_servers().get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        let unrouted = self.route(RouteKey::unrouted(Arc::clone(&name)));
+        let (connections, accepted) = (Counter::default(), Counter::default());
+        let made = Arc::new(ServerStats { name: Arc::clone(&name), connections, accepted, unrouted });
+        Arc::clone(self.lock_servers().entry(name).or_insert(made))
+    }
+
+    /// The route of this server, pattern, handler and version.
+    pub fn route(&self, key: RouteKey) -> Arc<RouteStats> {
+        let handler = self.handler(&key.handler);
+        self.routes.get(key, |key| RouteStats::new(handler, Arc::clone(&key.version)))
+    }
+
+    /// The handler of this name.
+    pub fn handler(&self, name: &Arc<str>) -> Arc<HandlerStats> {
+        self.handlers.get(Arc::clone(name), |name| HandlerStats::new(Arc::clone(name)))
+    }
+
+    /// The upstream of this name, of a proxy of that name.
+    pub fn upstream(&self, handler: &Arc<str>, upstream: &Arc<str>) -> Arc<UpstreamStats> {
+        self.upstreams.get((Arc::clone(handler), Arc::clone(upstream)), |_| UpstreamStats::default())
+    }
+
+    /// The key-value store of this name.
+    pub fn store(&self, name: &str) -> Arc<Operations> {
+        self.stores.get(name.to_owned(), |_| Operations::default())
+    }
+
+    /// All servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Arc<ServerStats>> {
+        self.lock_servers().values().cloned().collect()
+    }
+
+    /// All routes.
+    #[must_use]
+    pub fn routes(&self) -> Vec<(RouteKey, Arc<RouteStats>)> {
+        self.routes.all()
+    }
+
+    /// All handlers, built-in ones too.
+    #[must_use]
+    pub fn handlers(&self) -> Vec<(Arc<str>, Arc<HandlerStats>)> {
+        self.handlers.all()
+    }
+
+    /// All upstreams, with the names of their proxies.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<(UpstreamKey, Arc<UpstreamStats>)> {
+        self.upstreams.all()
+    }
+
+    /// All key-value stores.
+    #[must_use]
+    pub fn stores(&self) -> Vec<(String, Arc<Operations>)> {
+        self.stores.all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_live_as_long_as_somebody_has_them() {
+        let registry = Registry::default();
+        let key = || RouteKey {
+            server: "".into(),
+            pattern: "/".into(),
+            handler: "hello".into(),
+            version: "abc".into(),
+        };
+        let old = registry.route(key());
+        old.request_bytes.add(3);
+        let new = registry.route(key());
+        drop(old);
+        assert_eq!(new.request_bytes.get(), 3, "a reload goes on counting");
+        assert_eq!((registry.routes().len(), registry.handlers().len()), (1, 1));
+        drop(new);
+        assert_eq!((registry.routes().len(), registry.handlers().len()), (0, 0));
+        assert_eq!(registry.route(key()).request_bytes.get(), 0);
+    }
+
+    #[test]
+    fn names_that_nobody_has_are_let_go() {
+        let registry = Registry::default();
+        for number in 0..10 * SWEEP_AT_LEAST {
+            registry.store(&number.to_string());
+        }
+        assert!(registry.stores.lock().values.len() <= SWEEP_AT_LEAST);
+        assert_eq!(registry.stores().len(), 0);
+    }
+
+    #[test]
+    fn servers_stay() {
+        let registry = Registry::default();
+        registry.server("main").accepted.increment();
+        assert_eq!(registry.server("main").accepted.get(), 1);
+        assert_eq!(registry.routes().len(), 1, "for what no route is for");
+    }
+
+    #[test]
+    fn peaks_only_rise() {
+        let peak = Counter::default();
+        [5, 3, 9, 1].into_iter().for_each(|bytes| peak.raise(bytes));
+        assert_eq!(peak.get(), 9);
+    }
+}

@@ -1,0 +1,191 @@
+//! The latest lines of the log, kept for those who ask, and passed on to those who follow.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer;
+
+/// Lines that are kept; beyond them the oldest goes.
+const LINES_MAX: usize = 1_000;
+
+/// Bytes of a message; the rest is cut off.
+const MESSAGE_BYTES_MAX: usize = 8 << 10;
+
+/// Lines that a follower may be behind; beyond it lines are lost to it.
+const BEHIND_MAX: usize = 1_000;
+
+/// A line of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// RFC 3339, in milliseconds.
+    pub time: String,
+    /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+    pub level: String,
+    /// The part of the program; `guest` for what guests say.
+    pub target: String,
+    /// The handler that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// The request that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What it says, with its other fields.
+    pub message: String,
+}
+
+/// The latest lines. Clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub struct Logs(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Arc<Line>>,
+    followers: Vec<mpsc::Sender<Arc<Line>>>,
+}
+
+/// Lines that were kept, and then, perhaps, those that come.
+#[derive(Debug)]
+pub struct Follow {
+    past: VecDeque<Arc<Line>>,
+    coming: Option<mpsc::Receiver<Arc<Line>>>,
+}
+
+impl Logs {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: Line) {
+        let line = Arc::new(line);
+        let mut kept = self.lock();
+        if kept.lines.len() == LINES_MAX {
+            kept.lines.pop_front();
+        }
+        kept.lines.push_back(Arc::clone(&line));
+        // One that is full misses this line; one that is gone is forgotten.
+        kept.followers.retain(|follower| match follower.try_send(Arc::clone(&line)) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        });
+    }
+
+    /// The lines that there are; with `on`, and those that will be.
+    #[must_use]
+    pub fn follow(&self, on: bool) -> Follow {
+        let mut kept = self.lock();
+        let coming = on.then(|| {
+            let (sender, receiver) = mpsc::channel(BEHIND_MAX);
+            kept.followers.push(sender);
+            receiver
+        });
+        Follow { past: kept.lines.clone(), coming }
+    }
+}
+
+impl Stream for Follow {
+    type Item = Arc<Line>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Arc<Line>>> {
+        let this = self.get_mut();
+        if let Some(line) = this.past.pop_front() {
+            return Poll::Ready(Some(line));
+        }
+        match &mut this.coming {
+            None => Poll::Ready(None),
+            Some(coming) => coming.poll_recv(cx),
+        }
+    }
+}
+
+/// Its fields, the known ones apart.
+#[derive(Default)]
+struct Fields {
+    line: Line,
+    others: String,
+}
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        match field.name() {
+            "message" => self.line.message = value.to_string(),
+            "handler" => self.line.handler = Some(value.to_string()),
+            "request_id" => self.line.request_id = Some(value.to_string()),
+            // What the log crate's bridge adds.
+            name if name.starts_with("log.") => {}
+            name => drop(write!(self.others, " {name}={value}")),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, format_args!("{value}"));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format_args!("{value:?}"));
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Logs {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let Fields { mut line, others } = fields;
+        line.message.push_str(&others);
+        if line.message.len() > MESSAGE_BYTES_MAX {
+            let end = line.message.floor_char_boundary(MESSAGE_BYTES_MAX);
+            line.message.truncate(end);
+            line.message.push('…');
+        }
+        line.time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        line.level = event.metadata().level().to_string();
+        line.target = event.metadata().target().to_owned();
+        self.push(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_kept_and_followed() {
+        let logs = Logs::default();
+        let subscriber = tracing_subscriber::registry().with(logs.clone());
+        let mut follow = tracing::subscriber::with_default(subscriber, || {
+            (0..LINES_MAX + 2).for_each(|count| tracing::info!(handler = "h", "line {count}"));
+            let follow = logs.follow(true);
+            tracing::warn!(request_id = "7", count = 3, "last");
+            follow
+        });
+        let first = follow.next().await.unwrap();
+        assert_eq!((&*first.message, first.handler.as_deref()), ("line 2", Some("h")));
+        let mut last = first;
+        for _ in 0..LINES_MAX {
+            last = follow.next().await.unwrap();
+        }
+        assert_eq!(
+            (&*last.message, &*last.level, last.request_id.as_deref()),
+            ("last count=3", "WARN", Some("7"))
+        );
+        let past: Vec<_> = logs.follow(false).collect().await;
+        assert_eq!(past.len(), LINES_MAX);
+        drop(follow);
+        logs.push(Line::default());
+        assert!(logs.lock().followers.is_empty());
+    }
+}
