@@ -39,6 +39,7 @@ fn site_with(settings: &str) -> Site {
         .file("three.wat", says("three"))
         .file("none.wat", "(module)")
         .file("traps.wat", says(""))
+        .file("code.cwasm", "\x7fELF")
 }
 
 fn text_of(output: &Output) -> String {
@@ -102,6 +103,7 @@ fn what_is_not_good_changes_nothing() {
         (&["deploy", "hello", "none.wat"][..], "handler `hello`"),
         (&["deploy", "helo", "two.wat"], "there is no handler `helo` with a module (did you mean `hello`?)"),
         (&["deploy", "hello", "gone.wat"], "gone.wat: No such file"),
+        (&["deploy", "hello", "code.cwasm"], "compiled code would run outside of the sandbox"),
         (&["rollback", "7"], "deployment 7 is not kept; there are: 1"),
         (&["rollback"], "there is no deployment before 1"),
         (&["promote"], "there is no canary"),

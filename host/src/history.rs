@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ use tempfile::NamedTempFile;
 mod record;
 
 pub use record::{Canary, Module, Origin, Record, Sticky, digest_of};
+
+/// Largest file that is kept, in bytes: as large as a module may be.
+const FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// How long another process may hold the folder.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -131,9 +134,18 @@ impl History {
     /// As [`Self::keep`], what is in this file.
     ///
     /// # Errors
-    /// When it cannot be read, or written.
+    /// When it cannot be read, or written, or has more than 256 MiB.
     pub fn keep_file(&self, file: &Path, form: &str) -> io::Result<Module> {
-        self.keep(&fs::read(file)?, form)
+        let mut bytes = Vec::new();
+        File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            let message = format!(
+                "it is larger than {} MiB, which is as large as a module may be",
+                FILE_BYTES_MAX >> 20
+            );
+            return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+        }
+        self.keep(&bytes, form)
     }
 
     /// The text of the file that a record was made from.
@@ -233,7 +245,10 @@ fn private(folder: &Path) -> io::Result<()> {
 }
 
 fn damaged(name: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("{name} in the state folder is damaged"))
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!("deployments/{name} in the state folder is damaged; remove it"),
+    )
 }
 
 #[cfg(test)]

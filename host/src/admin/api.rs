@@ -24,6 +24,9 @@ pub const API_VERSION: &str = "v1";
 /// Its description (OpenAPI 3.1).
 pub const OPENAPI: &str = include_str!("openapi.json");
 
+/// What wasmtime's compiled code begins with: it is an ELF file, whatever its name is.
+const COMPILED: &[u8] = b"\x7fELF";
+
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -230,10 +233,8 @@ impl Admin {
             None => "wasm".to_owned(),
             Some(form) if ["wasm", "wat", "cwasm"].contains(&form) => form.to_owned(),
             Some(other) => {
-                return Err(Failed::because(
-                    StatusCode::BAD_REQUEST,
-                    format!("`form` is wasm, wat or cwasm, not `{other}`"),
-                ));
+                let message = format!("`form` is wasm or wat, not `{other}`");
+                return Err(Failed::because(StatusCode::BAD_REQUEST, message));
             }
         };
         let bytes = self.body(request, upload::MODULE_BYTES_MAX).await?;
@@ -242,6 +243,11 @@ impl Admin {
                 StatusCode::BAD_REQUEST,
                 "the upload is empty; it should be a module",
             ));
+        }
+        if bytes.starts_with(COMPILED) {
+            let message = "compiled code would run outside of the sandbox: upload the module that it was made from; a .cwasm \
+                           can be named in routes.toml";
+            return Err(Failed::because(StatusCode::BAD_REQUEST, message));
         }
         let history = self.history()?.clone();
         let kept = tokio::task::spawn_blocking(move || history.keep(&bytes, &form)).await;

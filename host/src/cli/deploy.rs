@@ -22,7 +22,7 @@ use crate::resources::Resources;
 pub(super) struct DeployArgs {
     /// NAME of [handlers.NAME]
     name: String,
-    /// A .wasm, .wat or .cwasm file, or a crate folder
+    /// A .wasm or .wat file, or a crate folder
     file: PathBuf,
     /// Give it only this part of the requests, such as 5%, and take it back when it is worse than the version before
     #[arg(long, value_name = "PERCENT", value_parser = percent)]

@@ -53,6 +53,14 @@ fn the_latest_are_kept_with_what_they_name() {
 }
 
 #[test]
+fn what_never_ends_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(folder.path(), 2).unwrap();
+    let error = history.keep_file(Path::new("/dev/zero"), "wasm").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+}
+
+#[test]
 fn damage_is_told_apart_from_absence() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(History::look(folder.path()).unwrap_err().kind(), ErrorKind::NotFound);

@@ -52,7 +52,7 @@ async fn values_go_in_and_come_out() {
     assert_eq!(read, values);
     let done =
         database.execute(FULL, "update t set v = 1 where id > $2 and id <= $1", vec![4.into(), 1.into()]);
-    assert_eq!(done.await.unwrap().rows, 3);
+    assert_eq!(done.await.unwrap(), Executed { rows: 3, last_insert_id: None }, "no row was inserted");
     let returned =
         database.query(FULL, "insert into t (v) values (?1) returning id", vec![Value::Null]).await;
     assert_eq!(returned.unwrap().next(), Some(vec![Value::Integer(6)]));

@@ -68,10 +68,12 @@ fn step(
     drop(stepped);
     let rows = rows.unwrap_or_else(|| Rows::new(columns(&statement)));
     // SQLite keeps the number until the next change, whatever runs in between; and dropping a table may count its rows.
-    let has_changed = connection.total_changes() != changes_before && changes_rows(sql);
+    let has_changed = connection.total_changes() != changes_before && begins_with(sql, &CHANGES);
+    // The id stays with the connection, too: after anything but an INSERT it is that of an earlier one, of whatever request.
+    let has_inserted = has_changed && begins_with(sql, &INSERTS);
     let executed = Executed {
         rows: if has_changed { connection.changes() } else { 0 },
-        last_insert_id: has_changed.then(|| connection.last_insert_rowid()).filter(|&id| id != 0),
+        last_insert_id: has_inserted.then(|| connection.last_insert_rowid()).filter(|&id| id != 0),
     };
     Ok(Outcome { executed, rows })
 }
@@ -102,9 +104,12 @@ fn payload_bytes(value: ValueRef<'_>) -> usize {
     }
 }
 
-fn changes_rows(sql: &str) -> bool {
-    let word = first_word(sql).to_ascii_lowercase();
-    ["insert", "replace", "update", "delete", "with"].contains(&word.as_str())
+/// What statements begin with that insert rows, and those that change any.
+const INSERTS: [&str; 2] = ["insert", "replace"];
+const CHANGES: [&str; 5] = ["insert", "replace", "update", "delete", "with"];
+
+fn begins_with(sql: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| first_word(sql).eq_ignore_ascii_case(word))
 }
 
 /// Binds `?`, `?2` and `$2`, which is what PostgreSQL writes; SQLite takes that for a name.
