@@ -23,6 +23,7 @@ use crate::deployer::Deployer;
 use crate::drain::Begun;
 use crate::listener::{Listener, Stream};
 use crate::metrics::{self, Metrics};
+use crate::profile::Profiler;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 use crate::telemetry::Logs;
@@ -31,6 +32,7 @@ pub mod access;
 mod api;
 mod diff;
 mod logs;
+mod profiles;
 mod upload;
 
 pub use api::{API_VERSION, OPENAPI};
@@ -54,6 +56,8 @@ enum Page {
     Ready,
     /// What is counted, for Prometheus.
     Metrics,
+    /// What the process is at, for `go tool pprof`.
+    Profiles,
     /// Part of the admin API.
     Api(Operation),
     /// What all of this looks like, for people.
@@ -65,8 +69,8 @@ enum Page {
 /// The page for people: complete in itself, and without anything that only those who may see it should know.
 const DASHBOARD: &str = include_str!("admin/dashboard.html");
 
-/// It runs its own script and nobody else's, talks to this listener only, and stands in no other page.
-const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
+/// A page for people runs its own script and nobody else's, talks to this listener only, and stands in no other page.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                                 form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the admin listener answers with.
@@ -76,6 +80,7 @@ pub struct Admin {
     access: Access,
     draining: Begun,
     metrics: Metrics,
+    profiler: Profiler,
     deployer: Deployer,
     logs: Logs,
     /// Asks the process to drain.
@@ -91,6 +96,8 @@ pub struct About {
     pub draining: Begun,
     /// What is counted.
     pub metrics: Metrics,
+    /// What looks into the process.
+    pub profiler: Profiler,
     /// What is deployed, and how it is changed.
     pub deployer: Deployer,
     /// The latest lines of the log.
@@ -109,15 +116,16 @@ impl Admin {
         mux.insert("GET /live", Page::Live)?;
         mux.insert("GET /ready", Page::Ready)?;
         mux.insert("GET /metrics", Page::Metrics)?;
+        mux.insert("GET /debug/pprof/{name...}", Page::Profiles)?;
         mux.insert("GET /dashboard", Page::Dashboard)?;
         mux.insert("GET /{$}", Page::Home)?;
         for (pattern, operation) in Operation::ALL {
             mux.insert(pattern, Page::Api(operation))?;
         }
-        let About { draining, metrics, deployer, logs, drain } = about;
+        let About { draining, metrics, profiler, deployer, logs, drain } = about;
         let followers = Arc::new(Semaphore::new(logs::FOLLOWERS_MAX));
         let ids = RequestIds::new();
-        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, ids })
+        Ok(Self { mux, access, draining, metrics, profiler, deployer, logs, drain, followers, ids })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
@@ -170,7 +178,7 @@ impl Admin {
         };
         let needs = match page {
             Page::Live | Page::Ready | Page::Dashboard | Page::Home => None,
-            Page::Metrics => Some(access::Right::Read),
+            Page::Metrics | Page::Profiles => Some(access::Right::Read),
             Page::Api(operation) => Some(operation.needs()),
         };
         if let Some(needs) = needs
@@ -193,10 +201,11 @@ impl Admin {
             Page::Ready if self.draining.get() => rescue::draining(id),
             Page::Ready => rescue::well("ready", id),
             Page::Metrics => typed(metrics::CONTENT_TYPE, self.metrics.text()),
+            Page::Profiles => self.profile(values.first().map_or("", String::as_str), &request).await,
             Page::Home => rescue::redirect("/dashboard", request.method(), id),
             Page::Dashboard => {
                 let mut response = typed("text/html; charset=utf-8", DASHBOARD);
-                let policy = HeaderValue::from_static(DASHBOARD_POLICY);
+                let policy = HeaderValue::from_static(PAGE_POLICY);
                 response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
                 response
             }

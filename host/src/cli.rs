@@ -23,6 +23,7 @@ mod invoke;
 mod kv;
 mod logs;
 mod new;
+mod profile;
 mod routes;
 mod serve;
 mod status;
@@ -143,6 +144,13 @@ Exit code 1 when no server runs.")]
   wasmux logs -f
   wasmux logs -f --handler hello")]
     Logs(logs::LogsArgs),
+    /// Sample what a server computes, host and guests, into a file
+    #[command(after_help = "Examples:
+  wasmux profile                              10 s to cpu.pb.gz: go tool pprof -http=: cpu.pb.gz
+  wasmux profile --handler hello -s 30 -o hello.pb.gz
+  wasmux profile flame                        flame.html, for a browser
+  wasmux profile heap -o - | go tool pprof -top -")]
+    Profile(profile::ProfileArgs),
     /// Check whether this machine has what wasmux needs, and say what to change
     Doctor(doctor::DoctorArgs),
     /// Compile a module for the process that asks for it: what the others start to load modules
@@ -297,6 +305,7 @@ impl Cli {
             Command::Status(args) => status::status(&args),
             Command::Reload(server) => deploy::reload(&server),
             Command::Logs(args) => logs::logs(&args),
+            Command::Profile(args) => profile::profile(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Compile(task) => compile::run(&task),
         };

@@ -93,13 +93,14 @@ impl Deployment {
             let mux = mux.map(|pattern, &index| {
                 let (name, handler) = handlers[index].clone();
                 let names = pattern.names().map(str::to_owned).collect();
-                let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
                 let stats = registry.route(RouteKey {
                     server: Arc::clone(&server_name),
                     pattern: pattern.as_str().into(),
                     handler: Arc::clone(&name),
                     version: handler.version(),
                 });
+                let info = RouteInfo { pattern: pattern.as_str().to_owned(), names, number: stats.number };
+                let info = Arc::new(info);
                 Route { handler, name, info, stats }
             });
             (server.name.clone(), mux)

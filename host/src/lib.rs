@@ -43,6 +43,7 @@ pub mod drain;
 pub mod handover;
 pub mod metrics;
 pub mod notify;
+pub mod profile;
 pub mod upgrade;
 
 // Beside the path.
@@ -57,5 +58,6 @@ pub mod notes;
 pub mod request_id;
 pub mod stats;
 mod strip;
+pub mod tag;
 mod tempo;
 pub mod trace;

@@ -24,6 +24,7 @@ use crate::handover::{Environment, Handover};
 use crate::history::History;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
+use crate::profile::Profiler;
 use crate::resources::Resources;
 use crate::server::Server;
 use crate::telemetry::Logs;
@@ -145,6 +146,7 @@ async fn serve(start: Start) -> ExitCode {
         Err(message) => return fail(message),
     };
     let registry = Arc::clone(resources.registry());
+    let profiler = Profiler::new(maker.engine.clone(), Arc::clone(&registry));
     let metrics = Metrics::new(maker.engine.clone(), resources, exporting.as_ref().map(Exporting::stats));
     let access = access(config.process.admin.as_ref(), admin_tls);
     let is_default = config.process.admin.as_ref().is_none_or(|admin| admin.is_default);
@@ -166,7 +168,7 @@ async fn serve(start: Start) -> ExitCode {
         status,
     };
     let judging = tokio::spawn(deployer.clone().judge());
-    let about = About { draining: drain.begun(), metrics, deployer, logs, drain: ask_to_drain };
+    let about = About { draining: drain.begun(), metrics, profiler, deployer, logs, drain: ask_to_drain };
     let answering = match listener.map(|listener| answer(listener, access, about, is_default)).transpose() {
         Ok(answering) => answering,
         Err(message) => return fail(message),
