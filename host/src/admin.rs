@@ -29,6 +29,7 @@ use crate::telemetry::Logs;
 
 pub mod access;
 mod api;
+mod dashboard;
 mod diff;
 mod logs;
 mod upload;
@@ -61,13 +62,6 @@ enum Page {
     /// `/`, which leads there.
     Home,
 }
-
-/// The page for people: complete in itself, and without anything that only those who may see it should know.
-const DASHBOARD: &str = include_str!("admin/dashboard.html");
-
-/// It runs its own script and nobody else's, talks to this listener only, and stands in no other page.
-const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                                form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What the admin listener answers with.
 #[derive(Debug)]
@@ -194,12 +188,7 @@ impl Admin {
             Page::Ready => rescue::well("ready", id),
             Page::Metrics => typed(metrics::CONTENT_TYPE, self.metrics.text()),
             Page::Home => rescue::redirect("/dashboard", request.method(), id),
-            Page::Dashboard => {
-                let mut response = typed("text/html; charset=utf-8", DASHBOARD);
-                let policy = HeaderValue::from_static(DASHBOARD_POLICY);
-                response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
-                response
-            }
+            Page::Dashboard => dashboard::response(),
             Page::Api(operation) => self.operate(operation, values, request).await,
         }
     }

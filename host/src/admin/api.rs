@@ -256,12 +256,17 @@ impl Admin {
     }
 
     fn follow(&self, query: &Query) -> Answer {
+        let level = query.get("level").unwrap_or("trace");
+        let level = level.parse().map_err(|_| {
+            let message = format!("`level` is error, warn, info, debug or trace, not `{level}`");
+            Failed::because(StatusCode::BAD_REQUEST, message)
+        })?;
         let Ok(permit) = Arc::clone(&self.followers).try_acquire_owned() else {
             return Err(Failed::because(StatusCode::SERVICE_UNAVAILABLE, "too many follow the log"));
         };
         let follow = self.logs.follow(matches!(query.get("follow"), Some("1" | "true")));
         let handler = query.get("handler").map(str::to_owned);
-        let lines = Lines { follow, handler, _permit: permit };
+        let lines = Lines { follow, handler, level, _permit: permit };
         let mut response = Response::new(Body::other(lines));
         let content_type = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
