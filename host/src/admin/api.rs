@@ -273,15 +273,34 @@ impl Admin {
         Ok(response)
     }
 
+    /// What each version has served, by handler, of those that some deployment in use has.
+    fn versions(&self) -> BTreeMap<Arc<str>, Vec<Value>> {
+        let mut counted = BTreeMap::<_, (u64, u64)>::new();
+        for (key, stats) in self.deployer.maker().resources.registry().routes() {
+            let (requests, failures) = stats.requests();
+            let sum = counted.entry((key.handler, key.version)).or_default();
+            *sum = (sum.0 + requests, sum.1 + failures);
+        }
+        let mut versions = BTreeMap::<_, Vec<_>>::new();
+        for ((handler, version), (requests, failures)) in counted {
+            let version = json!({ "version": &*version, "requests": requests, "failures": failures });
+            versions.entry(handler).or_default().push(version);
+        }
+        versions
+    }
+
     fn status(&self) -> Value {
         let (record, deployment) = (self.deployer.record(), self.deployer.deployment());
         let shares = self.deployer.maker().engine.ledger().shares();
+        let mut versions = self.versions();
         let handlers: Vec<_> = record
             .modules
             .iter()
             .map(|(name, module)| {
                 let share = shares.iter().find(|(known, _)| **known == **name).map(|(_, share)| share);
-                json!({ "handler": name, "version": module.version(), "use": share.map(|share| share.used()) })
+                let versions = versions.remove(&**name).unwrap_or_default();
+                json!({ "handler": name, "version": module.version(), "versions": versions,
+                        "use": share.map(|share| share.used()) })
             })
             .collect();
         let servers: BTreeMap<_, _> = deployment
