@@ -4,6 +4,7 @@ mod access;
 mod canary;
 mod crash;
 mod load;
+mod tls;
 
 use std::process::Output;
 
