@@ -5,6 +5,7 @@ mod canary;
 mod crash;
 mod load;
 mod tls;
+mod uploads;
 
 use std::process::Output;
 

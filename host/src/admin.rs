@@ -32,6 +32,7 @@ mod api;
 mod dashboard;
 mod diff;
 mod logs;
+mod query;
 mod upload;
 
 pub use api::{API_VERSION, OPENAPI};
@@ -75,6 +76,7 @@ pub struct Admin {
     /// Asks the process to drain.
     drain: mpsc::Sender<()>,
     followers: Arc<Semaphore>,
+    uploads: Semaphore,
     ids: RequestIds,
 }
 
@@ -110,8 +112,8 @@ impl Admin {
         }
         let About { draining, metrics, deployer, logs, drain } = about;
         let followers = Arc::new(Semaphore::new(logs::FOLLOWERS_MAX));
-        let ids = RequestIds::new();
-        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, ids })
+        let (uploads, ids) = (Semaphore::new(upload::UPLOADS_MAX), RequestIds::new());
+        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, uploads, ids })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
