@@ -1,9 +1,8 @@
 //! The parameters of a request to the admin API.
 
-use http::{Request, StatusCode};
+use http::Request;
 use percent_encoding::percent_decode_str;
 
-use super::api::Failed;
 use crate::deployer::CanaryWanted;
 use crate::history::Sticky;
 
@@ -22,14 +21,13 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// What is wanted of a canary, if one is.
-    pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, Failed> {
-        let bad = |message: String| Failed::because(StatusCode::BAD_REQUEST, message);
+    /// What is wanted of a canary, if one is; or a sentence about what is wrong.
+    pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, String> {
         let Some(share) = self.get("canary") else { return Ok(None) };
         let percent =
             crate::config::parse_percent(share).filter(|percent| *percent > 0.0 && *percent <= 100.0);
         let Some(percent) = percent else {
-            return Err(bad(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%")));
+            return Err(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%"));
         };
         let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
             None | Some(("client", "")) => Sticky::Client,
@@ -37,10 +35,10 @@ impl Query {
                 Sticky::Header(name.to_owned())
             }
             Some(("cookie", name)) if !name.is_empty() => Sticky::Cookie(name.to_owned()),
-            Some(_) => return Err(bad("`sticky` is client, header:NAME or cookie:NAME".to_owned())),
+            Some(_) => return Err("`sticky` is client, header:NAME or cookie:NAME".to_owned()),
         };
         let seconds = |text: &str| {
-            text.parse().map_err(|_| bad(format!("`promote_after`: `{text}` is no number of seconds")))
+            text.parse().map_err(|_| format!("`promote_after`: `{text}` is no number of seconds"))
         };
         let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
         Ok(Some(CanaryWanted { share: (percent * 100.0).round() as u32, sticky, promote_after_s }))
