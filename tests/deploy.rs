@@ -4,6 +4,8 @@ mod access;
 mod canary;
 mod crash;
 mod load;
+mod tls;
+mod uploads;
 
 use std::process::Output;
 
@@ -181,6 +183,8 @@ fn status_and_logs_show_what_goes_on() {
     assert!(logs.contains("unreachable"), "{logs}");
     assert!(!logs.contains("ready: process"), "only of the handler: {logs}");
     assert!(well(&server, &["logs"]).contains("deployed: "));
+    let bad = well(&server, &["logs", "--level", "warn"]);
+    assert!(bad.contains("unreachable") && !bad.contains("deployed: "), "{bad}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::notes::Notes;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
-use crate::stats::{Meter, Registry, ServerStats};
+use crate::stats::{Meter, Registry, RouteStats, ServerStats};
 use crate::trace::Tracer;
 
 /// Answers requests with the deployment that is in force when they begin.
@@ -102,7 +102,8 @@ impl Dispatcher {
             leave_out_content(&mut response);
         }
         if let Some(record) = &mut record {
-            record.answered(route.map(|route| (&route.stats, &route.info)), &response);
+            // Of the version that has served it.
+            record.answered(meter.route().zip(route.map(|route| &route.info)), &response);
         }
         response.map(|body| Recorded::new(body, (record, meter), id, peer, busy))
     }
@@ -143,17 +144,20 @@ async fn answer<'d>(
         }
         Handler::Guest(guest) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
+            let incoming = incoming(route, &route.stats, (parts, body, notes), authority, peer, id, values);
             Arc::clone(guest).serve(incoming).await
         }
         Handler::Split(split) => {
+            let is_canary = split.is_for_canary(&parts.headers, &peer.remote);
+            let stats = route.canary_stats.as_ref().filter(|_| is_canary).unwrap_or(&route.stats);
+            meter.belongs_to(stats);
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
-            Box::pin(split.serve(incoming)).await
+            let incoming = incoming(route, stats, (parts, body, notes), authority, peer, id, values);
+            Box::pin(split.serve(incoming, is_canary)).await
         }
         Handler::Proxy(proxy) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
+            let incoming = incoming(route, &route.stats, (parts, body, notes), authority, peer, id, values);
             Box::pin(proxy.serve(incoming, true)).await
         }
     };
@@ -196,6 +200,7 @@ fn found<'m>(
 /// A request as handlers get it that take it over whole.
 fn incoming(
     route: &Route,
+    stats: &Arc<RouteStats>,
     (mut parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     authority: String,
     peer: &Arc<Peer>,
@@ -203,7 +208,7 @@ fn incoming(
     values: Vec<Vec<u8>>,
 ) -> Incoming {
     let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-    body.count(&route.stats, notes.as_ref());
+    body.count(stats, notes.as_ref());
     if let Some(trace) = notes.as_ref().and_then(|notes| notes.trace()) {
         trace.write(&mut parts.headers);
     }

@@ -7,8 +7,8 @@ use http::header::{CONTENT_DISPOSITION, HeaderName, HeaderValue, X_CONTENT_TYPE_
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::api::Query;
-use super::{Admin, PAGE_POLICY, typed};
+use super::query::Query;
+use super::{Admin, typed};
 use crate::body::Body;
 use crate::profile::{DURATION_MAX, Profile};
 
@@ -17,6 +17,10 @@ const SECONDS: u64 = 30;
 
 /// And `flame`, for which somebody waits.
 const FLAME_SECONDS: u64 = 5;
+
+/// Pages run their own script and no other's, talk to nobody, and stand in no other page.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; form-action 'none'; \
+                           base-uri 'none'; frame-ancestors 'none'";
 
 /// Each profile, and what it shows.
 const PROFILES: [(&str, &str); 5] = [
