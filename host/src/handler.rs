@@ -6,6 +6,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+use crate::error::Broken;
 use crate::guest::Guest;
 
 mod files;
@@ -29,6 +30,8 @@ pub enum Handler {
     Files(Files),
     /// Other servers.
     Proxy(Arc<Proxy>),
+    /// None, for the time being: what is wrong is the response.
+    Broken(Arc<Broken>),
 }
 
 impl Handler {
@@ -38,7 +41,7 @@ impl Handler {
         match self {
             Self::Guest(guest) => Arc::clone(guest.version()),
             Self::Split(split) => Arc::clone(split.stable().version()),
-            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) => "".into(),
+            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) | Self::Broken(_) => "".into(),
         }
     }
 }

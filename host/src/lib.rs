@@ -44,6 +44,7 @@ pub mod handover;
 pub mod metrics;
 pub mod notify;
 pub mod upgrade;
+pub mod watch;
 
 // Beside the path.
 pub mod activity;

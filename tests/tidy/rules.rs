@@ -19,7 +19,7 @@ const PATH: &[&str] = &[
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 31] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 32] = [
     (
         "guest",
         &[&[
@@ -152,6 +152,22 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 31] = [
     ("outbound", &[PATH, &["body", "chain", "drain", "guest", "tls", "upstream"]]),
     ("request_id", &[PATH, &["guest"]]),
     ("upstream", &[PATH, &["body", "chain", "drain", "guest", "tls"]]),
+    (
+        "watch",
+        &[&[
+            "admin",
+            "cli",
+            "config",
+            "connection",
+            "dispatch",
+            "drain",
+            "guest",
+            "handler",
+            "listener",
+            "rescue",
+            "server",
+        ]],
+    ),
 ];
 
 /// The contracts between host and guests: siblings in `guest/abi`, none of which knows another.
