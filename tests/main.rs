@@ -39,5 +39,6 @@ mod streaming; // bodies in motion, both ways; slow clients and clients that go 
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
 mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers
+mod watch; // `serve --watch`: what is saved is served, what is broken says so
 mod wedge; // guests that compute for ever: threads of their own, limits, drains
 mod wire; // cases that real net/http was asked, byte for byte

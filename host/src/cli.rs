@@ -55,6 +55,7 @@ enum Command {
   wasmux serve
   wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
   wasmux serve handler.wasm --listen 127.0.0.1:0
+  wasmux serve --watch                  build each crate when it is saved; compile errors are the response
 
 SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.
 SIGHUP reloads: reads the deployment again and serves it, unless anything is wrong with it.
@@ -176,6 +177,9 @@ struct ServeArgs {
     /// Serve what the file says, not what was deployed or rolled back to before
     #[arg(long, conflicts_with = "module")]
     from_file: bool,
+    /// Watch sources, modules and routes.toml: build what changes, and serve it anew
+    #[arg(long, short)]
+    watch: bool,
     /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
     #[arg(value_name = "FILE.wasm")]
     module: Option<PathBuf>,

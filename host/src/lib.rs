@@ -45,6 +45,7 @@ pub mod metrics;
 pub mod notify;
 pub mod profile;
 pub mod upgrade;
+pub mod watch;
 
 // Beside the path.
 pub mod activity;

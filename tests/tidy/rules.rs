@@ -19,7 +19,7 @@ const PATH: &[&str] = &[
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 33] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 34] = [
     (
         "guest",
         &[&[
@@ -154,6 +154,22 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 33] = [
     ("request_id", &[PATH, &["guest"]]),
     ("tag", &[PATH, &["drain", "guest", "profile", "stats"]]),
     ("upstream", &[PATH, &["body", "chain", "drain", "guest", "tls"]]),
+    (
+        "watch",
+        &[&[
+            "admin",
+            "cli",
+            "config",
+            "connection",
+            "dispatch",
+            "drain",
+            "guest",
+            "handler",
+            "listener",
+            "rescue",
+            "server",
+        ]],
+    ),
 ];
 
 /// The contracts between host and guests: siblings in `guest/abi`, none of which knows another.

@@ -183,8 +183,7 @@ impl Admin {
     }
 
     fn history(&self) -> Result<&History, Failed> {
-        let missing = || Failed::because(StatusCode::CONFLICT, "this program keeps no deployments");
-        self.deployer.maker().history.as_ref().ok_or_else(missing)
+        self.deployer.maker().history().map_err(|why| Failed::because(StatusCode::CONFLICT, why))
     }
 
     fn deployments(&self) -> Answer {
