@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,6 +68,10 @@ enum Page {
     /// `/`, which leads there.
     Home,
 }
+
+/// An extension of the response behind which the process is to drain.
+#[derive(Clone, Copy, Debug)]
+struct Drains;
 
 /// What the admin listener answers with.
 #[derive(Debug)]
@@ -141,9 +146,17 @@ impl Admin {
     async fn converse(self: Arc<Self>, stream: Stream) {
         let admitted = tokio::time::timeout(HEAD_TIMEOUT, self.access.admit(stream)).await;
         let Ok(Some((stream, known))) = admitted else { return };
+        let drains = AtomicBool::new(false);
         let service = service_fn(|request| {
             let this = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(this.answer(request, known).await) }
+            let drains = &drains;
+            async move {
+                let mut response = this.answer(request, known).await;
+                if response.extensions_mut().remove::<Drains>().is_some() {
+                    drains.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -151,6 +164,10 @@ impl Admin {
         builder.keep_alive(false);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+        // Not before: the process may end at once, and the answer with it.
+        if drains.load(Ordering::Relaxed) {
+            let _ = self.drain.try_send(()); // one is enough
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>, known: access::Known) -> Response<Body> {
