@@ -1,6 +1,7 @@
 //! What two deployments differ in.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use similar::TextDiff;
@@ -9,6 +10,9 @@ use crate::history::{History, Record};
 
 /// Lines around a change.
 const CONTEXT_LINES: usize = 3;
+
+/// How long the shortest way is looked for; after that one that is longer will do.
+const SEARCH_MAX: Duration = Duration::from_secs(1);
 
 /// The way from one deployment to another.
 #[derive(Debug, Serialize)]
@@ -52,7 +56,7 @@ impl Diff {
         let handlers = names.into_iter().map(of).filter(|diff| diff.from != diff.to).collect();
         let (old, new) = (history.text(from)?, history.text(to)?);
         let name = |record: &Record| format!("routes.toml of deployment {}", record.number);
-        let diff = TextDiff::from_lines(&old, &new);
+        let diff = TextDiff::configure().timeout(SEARCH_MAX).diff_lines(&old, &new);
         let mut unified = diff.unified_diff();
         let routes = unified.context_radius(CONTEXT_LINES).header(&name(from), &name(to)).to_string();
         let routes = if old == new { String::new() } else { routes };

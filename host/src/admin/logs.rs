@@ -22,7 +22,7 @@ pub(super) struct Lines {
     pub(super) handler: Option<String>,
     /// Only of this level and worse.
     pub(super) level: Level,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Lines {

@@ -22,7 +22,7 @@ use crate::deployer::{Deployer, From, Made, Maker, Refused, Source, Watching};
 use crate::dispatch::Dispatcher;
 use crate::drain::Drain;
 use crate::handover::{Environment, Handover};
-use crate::history::History;
+use crate::history::{History, Record};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::profile::Profiler;
@@ -68,7 +68,16 @@ pub(super) fn run(args: ServeArgs, environment: &Environment, logs: Logs) -> Exi
         Err(error) => return fail(format_args!("`--watch` cannot keep copies of modules: {error}")),
     };
     // In watch mode what was deployed does not matter, and what is served was not deployed; the folder is for others, too.
-    let history = history(&source, &process).filter(|_| !args.watch);
+    let opened = if args.watch { Ok(None) } else { history(&source, &process, args.from_file) };
+    let history = match opened {
+        Ok(history) => history,
+        Err(message) => return fail(message),
+    };
+    // Until the end of the process, whatever it does until then.
+    let _serving = match history.as_ref().map(History::serve).transpose() {
+        Ok(serving) => serving,
+        Err(error) => return fail(format_args!("what is deployed is being changed at this moment: {error}")),
+    };
     let maker = Maker { source, engine, resources: Resources::default(), history, watching };
     let made = match maker.first(args.from_file) {
         Ok(made) => made,
@@ -106,15 +115,21 @@ fn scratch() -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix("wasmux-watch-").tempdir()
 }
 
-/// Where deployments are kept, if they can be. A module that is served alone has no place for them.
-fn history(source: &Source, process: &ProcessConfig) -> Option<History> {
-    let From::File(_) = source.from else { return None };
-    History::open(&process.state, process.deployments)
-        .inspect_err(|error| {
-            let folder = process.state.display();
+/// Where deployments are kept, if they can be. A module that is served alone has no place for them. What was deployed before and cannot
+/// be seen is a reason not to start, unless it does not matter.
+fn history(source: &Source, process: &ProcessConfig, from_file: bool) -> Result<Option<History>, String> {
+    let From::File(_) = source.from else { return Ok(None) };
+    let (state, folder) = (&process.state, process.state.display());
+    match History::open(state, process.deployments) {
+        Ok(history) => Ok(Some(history)),
+        Err(error) if History::exists(state) && !from_file => Err(format!(
+            "{folder} has deployments that cannot be used: {error}; `wasmux serve --from-file` serves what the file says"
+        )),
+        Err(error) => {
             tracing::warn!("{folder} cannot be used: {error}; nothing can be deployed or rolled back");
-        })
-        .ok()
+            Ok(None)
+        }
+    }
 }
 
 /// What tasks run on: as many threads as there are processors, if nothing else is said.
@@ -139,7 +154,7 @@ struct Start {
 
 async fn serve(start: Start) -> ExitCode {
     let Start { program, mut handover, maker, made, tls, admin_tls, logs } = start;
-    let Made { config, deployment, record } = made;
+    let config = &made.config;
     let status = config.summary();
     let (log, _writer) = AccessLog::start(access_log_format(&config.process)).unzip();
     // Before anybody is told that we listen: from then on a signal means something.
@@ -154,20 +169,25 @@ async fn serve(start: Start) -> ExitCode {
         Err(errors) => return fail(errors.join("\nwasmux: ")),
     };
     handover.close_unused();
-    // The kernel queues connections from here on, so that whoever reads these lines may connect.
-    server.urls().for_each(|url| print(format_args!("listening on {url}")));
     let resources = maker.resources.clone();
-    let (tracer, exporting) = match trace(&config, &resources) {
+    let (tracer, exporting) = match trace(config, &resources) {
         Ok(tracing) => tracing.unzip(),
         Err(message) => return fail(message),
     };
+    let (maker, made, record) = match put_on_record(maker, made).await {
+        Ok(put) => put,
+        Err(code) => return code,
+    };
+    let Made { config, deployment, .. } = made;
+    // The kernel queues connections from here on, so that whoever reads these lines may connect.
+    server.urls().for_each(|url| print(format_args!("listening on {url}")));
     let registry = Arc::clone(resources.registry());
     let profiler = Profiler::new(maker.engine.clone(), Arc::clone(&registry));
     let metrics = Metrics::new(maker.engine.clone(), resources, exporting.as_ref().map(Exporting::stats));
     let access = access(config.process.admin.as_ref(), admin_tls);
     let is_default = config.process.admin.as_ref().is_none_or(|admin| admin.is_default);
     let upgrade_timeout = config.process.upgrade_timeout;
-    let running = Some((config.process, config.servers));
+    let running = (config.process, config.servers);
     let (deployer, in_force) = Deployer::new(maker, running, deployment, record);
     let drain = Drain::new();
     let (ask_to_drain, asked_to_drain) = tokio::sync::mpsc::channel(1);
@@ -217,6 +237,15 @@ fn tend(deployer: Deployer) -> JoinHandle<()> {
     }
 }
 
+/// Puts on record what is to be served, when nothing else can fail any more: a process that does not come to serve changes nothing.
+async fn put_on_record(maker: Maker, made: Made) -> Result<(Maker, Made, Record), ExitCode> {
+    let put = move || match maker.put_on_record(&made, true) {
+        Ok(record) => Ok((maker, made, record)),
+        Err(refused) => Err(refuse(&refused)),
+    };
+    tokio::task::spawn_blocking(put).await.unwrap_or_else(|error| Err(fail(error)))
+}
+
 /// Begins to answer on the admin listener. One that nobody has asked for is not spoken of.
 fn answer(
     listener: Arc<Listener>,
@@ -249,6 +278,11 @@ async fn bind(
     let server = Server::bind(process, servers, handover).await?;
     let Some(admin) = admin else { return Ok((server, None)) };
     match Listener::bind(&admin.listen, handover).await {
+        // A name may stand for it, or a number.
+        Ok(listener) if listener.is_wildcard() => {
+            let message = "is every interface, which lets the public in; name a loopback or private address";
+            Err(vec![format!("`admin`: {} {message}", admin.listen)])
+        }
         Ok(listener) => Ok((server, Some(Arc::new(listener)))),
         // Nobody has asked for it, and another process in the same folder may have it.
         Err(error) if admin.is_default => {

@@ -177,8 +177,9 @@ impl Loader<'_> {
     ) -> Result<Option<Loaded>, Unfit> {
         let name = &handler.settings.name;
         let Some((shown, file)) = self.file(handler, common, modules)? else { return Ok(None) };
-        let deploy = |shown: &str, file: &Path| {
-            let deployed = Guest::deploy(self.engine, file, &common.cache, settings.clone());
+        let deploy = |shown: &str, file: &Path, is_on_trial| {
+            let settings = GuestSettings { is_on_trial, ..settings.clone() };
+            let deployed = Guest::deploy(self.engine, file, &common.cache, settings);
             deployed.map(Arc::new).map_err(|error| Unfit {
                 kind: ProblemKind::ModuleInvalid,
                 subject: format!("handler `{name}` ({shown})"),
@@ -186,13 +187,13 @@ impl Loader<'_> {
                 details: String::new(),
             })
         };
-        let guest = deploy(&shown, &file)?;
+        let guest = deploy(&shown, &file, false)?;
         let canary = self.modules.canary.as_ref().filter(|canary| canary.handler == *name);
         let Some((canary, history)) = canary.zip(self.modules.history.as_ref()) else {
             return Ok(Some(Loaded::Guest(guest)));
         };
         let shown = format!("version {}", canary.module.version());
-        let other = deploy(&shown, &history.path(&canary.module))?;
+        let other = deploy(&shown, &kept(name, &canary.module, history)?, true)?;
         let sticky = match &canary.sticky {
             Sticky::Client => StickyBy::Client,
             Sticky::Header(name) => match HeaderName::from_bytes(name.as_bytes()) {
@@ -201,7 +202,7 @@ impl Loader<'_> {
             },
             Sticky::Cookie(name) => StickyBy::Cookie(name.clone()),
         };
-        Ok(Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky)))))
+        Ok(Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky, canary.salt)))))
     }
 
     fn settings(
@@ -232,7 +233,7 @@ impl Loader<'_> {
         let pinned = self.modules.pinned.get(name);
         if let Some((module, history)) = pinned.zip(self.modules.history.as_ref()) {
             modules.insert(name.clone(), module.clone());
-            return Ok(Some((format!("version {}", module.version()), history.path(module))));
+            return Ok(Some((format!("version {}", module.version()), kept(name, module, history)?)));
         }
         let file = match common.binaries.get(&handler.wasm) {
             Some(Ok(built)) => built,
@@ -287,6 +288,15 @@ impl Loader<'_> {
         }
         built
     }
+}
+
+/// The file of a module that was kept, if it is what it was.
+fn kept(name: &str, module: &Module, history: &History) -> Result<PathBuf, Unfit> {
+    history.checked(module).map_err(|error| {
+        let subject = format!("handler `{name}` (version {})", module.version());
+        let sentence = format!("{error}; deploy it again, or roll back to another one");
+        Unfit::one(ProblemKind::FileMissing, subject, sentence)
+    })
 }
 
 /// The stores that the configuration declares, in its order; none in place of one with a problem. They are opened when they

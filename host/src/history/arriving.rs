@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::record::hexadecimal;
+use super::record::hex;
 
 /// Bytes at the beginning that can be looked at.
 const BEGIN_BYTES: usize = 4;
@@ -51,6 +51,6 @@ impl Arriving {
 
     /// The file, its digest and its length.
     pub(super) fn into_parts(self) -> (NamedTempFile, String, u64) {
-        (self.file, hexadecimal(&self.digest.finalize()), self.bytes)
+        (self.file, hex(&self.digest.finalize()), self.bytes)
     }
 }

@@ -126,7 +126,8 @@ impl Guest {
             warm.push(Arc::<Crowd>::clone(&crowd));
         }
         let handler: Arc<str> = settings.name.into();
-        let share = engine.ledger().share(&handler);
+        let ledger = engine.ledger();
+        let share = if settings.is_on_trial { ledger.trial(&handler) } else { ledger.share(&handler) };
         let code = match code {
             Code::Linked(abi, file) => Resident::pinned((abi, file), &share, warm, engine.residents()),
             Code::Kept(origin) => Resident::loadable(*origin, &share, warm, engine.residents()),
