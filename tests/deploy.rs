@@ -5,11 +5,13 @@ mod canary;
 mod crash;
 mod load;
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Output, Stdio};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{Server, Site};
+use crate::support::{DEADLINE, Server, Site};
 
 /// A module that answers with this text, or traps when it is empty.
 fn says(text: &str) -> String {
@@ -181,6 +183,29 @@ fn status_and_logs_show_what_goes_on() {
     assert!(logs.contains("unreachable"), "{logs}");
     assert!(!logs.contains("ready: process"), "only of the handler: {logs}");
     assert!(well(&server, &["logs"]).contains("deployed: "));
+}
+
+/// As in `wasmux logs -f | grep -m1 …`: they end when nobody reads on.
+#[test]
+fn what_goes_on_ends_with_its_reader() {
+    let server = site().serve();
+    for args in [&["status", "--watch"][..], &["status", "--watch", "--json"], &["logs", "-f"]] {
+        let mut command = crate::support::server::wasmux(&server.site.path(""));
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // It is dropped with this, behind the first line.
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let until = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "{args:?} goes on");
+            // A line, so that there is something to write.
+            well(&server, &["reload"]);
+        };
+        assert!(status.success() && !line.is_empty(), "{args:?}: {status}");
+    }
 }
 
 #[test]

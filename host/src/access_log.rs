@@ -4,7 +4,6 @@
 //! Lines go through a bounded queue to a thread of their own: a reader that is slow to take them costs lines and never
 //! holds up a request.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +11,6 @@ use http::header::{CONTENT_LENGTH, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use tracing_appender::non_blocking::NonBlocking;
 
 use self::line::Line;
 use crate::body::{Body, allows_no_body};
@@ -21,7 +19,7 @@ use crate::guest::{Peer, RawTarget, RouteInfo};
 use crate::notes::Notes;
 use crate::request_id::RequestId;
 use crate::stats::RouteStats;
-use crate::telemetry::{self, Flush};
+use crate::telemetry::{Flush, LineWriter, Which};
 use crate::trace::{Span, Trace, method_name};
 
 mod line;
@@ -37,7 +35,7 @@ enum Form {
 /// The access log. Clones write to the same queue.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    out: NonBlocking,
+    out: LineWriter,
     form: Form,
 }
 
@@ -51,18 +49,13 @@ impl AccessLog {
             AccessLogFormat::Json => Form::Json,
             AccessLogFormat::Combined => Form::Combined,
         };
-        let (out, guard) = telemetry::line_writer(std::io::stdout(), "access-log");
+        let (out, guard) = LineWriter::new(std::io::stdout(), Which::Access);
         Some((Self { out, form }, guard))
     }
 
     /// Whether its lines say what is in [`Notes`].
     pub(crate) fn has_notes(&self) -> bool {
         self.form == Form::Json
-    }
-
-    fn write(&self, line: &str) {
-        // Never waits, and fails only when the writing thread is gone: then the log is all that is lost.
-        let _ = self.out.clone().write(line.as_bytes());
     }
 }
 
@@ -127,14 +120,14 @@ impl Record {
         }))
     }
 
-    pub(crate) fn answered(
-        &mut self,
-        route: Option<(&Arc<RouteStats>, &Arc<RouteInfo>)>,
-        response: &Response<Body>,
-    ) {
+    /// It is one of this route; before that it is of none.
+    pub(crate) fn belongs_to(&mut self, stats: &Arc<RouteStats>, info: &Arc<RouteInfo>) {
+        self.route = Some((Arc::clone(stats), Arc::clone(info)));
+    }
+
+    pub(crate) fn answered(&mut self, response: &Response<Body>) {
         let status = response.status();
         self.status = Some(status);
-        self.route = route.map(|(stats, info)| (Arc::clone(stats), Arc::clone(info)));
         let declared = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         self.declared = declared.and_then(|length| length.parse().ok());
         // These bodies are never polled.
@@ -226,7 +219,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.end_span();
         if let Some(log) = &self.log {
-            log.write(&Line::of(self).text(log.form));
+            log.out.line(Line::of(self).text(log.form).as_bytes());
         }
     }
 }

@@ -3,7 +3,9 @@
 //! It answers to the very end of a drain, and is never a reason to wait.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,9 +44,13 @@ const CONNECTIONS_MAX: usize = 64;
 /// The head of a request, and the TLS handshake before it, take at most this long; beyond it the connection is cut.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One request and its response take at most this long: a deployment may have to build crates and compile large modules, and
-/// logs are followed. Beyond it the connection is cut.
+/// One request and its response take at most this long: a deployment may have to build crates and compile large modules.
+/// Beyond it the connection is cut; but who follows the log, of whom there are few, may do so for ever.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Of a response that goes on for as long as its client wants.
+#[derive(Clone, Copy, Debug)]
+struct Endless;
 
 #[derive(Clone, Copy, Debug)]
 enum Page {
@@ -137,16 +143,24 @@ impl Admin {
     async fn converse(self: Arc<Self>, stream: Stream) {
         let admitted = tokio::time::timeout(HEAD_TIMEOUT, self.access.admit(stream)).await;
         let Ok(Some((stream, known))) = admitted else { return };
+        let is_endless = AtomicBool::new(false);
         let service = service_fn(|request| {
-            let this = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(this.answer(request, known).await) }
+            let (this, is_endless) = (Arc::clone(&self), &is_endless);
+            async move {
+                let response = this.answer(request, known).await;
+                is_endless.store(response.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         // A probe that kept its connection would go on asking a process that has handed over.
         builder.keep_alive(false);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let in_time = tokio::time::timeout(EXCHANGE_TIMEOUT, connection.as_mut()).await;
+        if in_time.is_err() && is_endless.load(Ordering::Relaxed) {
+            let _ = connection.await;
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>, known: access::Known) -> Response<Body> {

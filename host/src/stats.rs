@@ -22,6 +22,12 @@ pub use route::{CODES, HandlerStats, Meter, RouteKey, RouteStats};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// None so far.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// One more.
     pub fn increment(&self) {
         self.add(1);

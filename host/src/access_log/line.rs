@@ -8,6 +8,10 @@ use http::HeaderValue;
 use serde::Serialize;
 
 use super::{Form, Record};
+use crate::printable;
+
+/// Of what a client has sent, each text is cut here, in bytes.
+const FIELD_BYTES_MAX: usize = 8 << 10;
 
 /// What a line says.
 #[derive(Serialize)]
@@ -59,7 +63,7 @@ impl<'a> Line<'a> {
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             remote: &record.peer.remote,
             method: record.method.as_str(),
-            target: record.target.clone().unwrap_or_else(|| record.uri.to_string()),
+            target: cut(record.target.clone().unwrap_or_else(|| record.uri.to_string())),
             protocol: format!("{:?}", record.version),
             status: record.status.map(|status| status.as_u16()),
             bytes: record.bytes,
@@ -82,7 +86,7 @@ impl<'a> Line<'a> {
     /// The line, with its end.
     pub(super) fn text(&self, form: Form) -> String {
         match form {
-            Form::Json => serde_json::to_string(self).unwrap_or_default() + "\n",
+            Form::Json => printable::json(serde_json::to_string(self).unwrap_or_default()) + "\n",
             Form::Text => self.plain(),
             Form::Combined => self.combined(),
         }
@@ -99,7 +103,7 @@ impl<'a> Line<'a> {
             self.time,
             self.remote,
             self.method,
-            self.target,
+            quoted(&self.target),
             self.protocol,
             self.status(),
             self.bytes,
@@ -114,7 +118,7 @@ impl<'a> Line<'a> {
         let request = format!("{} {} {}", self.method, self.target, self.protocol);
         let bytes = if self.bytes == 0 { "-".to_owned() } else { self.bytes.to_string() };
         let [referer, agent] = self.client.map(|field| match field {
-            Some(field) => escape(field.as_bytes()),
+            Some(field) => field_text(field),
             None => "-".to_owned(),
         });
         format!(
@@ -144,6 +148,35 @@ fn clf_time(rfc3339: &str) -> String {
     format!("{}/{}/{}:{} +0000", part(8..10), month.unwrap_or(&"Jan"), part(0..4), part(11..19))
 }
 
+/// As much of a text as is logged.
+fn cut(mut text: String) -> String {
+    if text.len() > FIELD_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(FIELD_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// As much of a field.
+fn field_text(field: &HeaderValue) -> String {
+    match field.as_bytes().get(..FIELD_BYTES_MAX) {
+        Some(start) if field.len() > FIELD_BYTES_MAX => escape(start) + "...",
+        _ => escape(field.as_bytes()),
+    }
+}
+
+/// What a client has sent, between quotes for people: it can end neither the quotes nor the line, nor drive a terminal.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c => printable::push(&mut out, c),
+        }
+    }
+    out
+}
+
 /// What a client has sent, between quotes as Apache writes it (mod_log_config): it can end neither the quotes nor the line.
 fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
@@ -170,6 +203,22 @@ mod tests {
     #[test]
     fn nothing_ends_the_quotes() {
         assert_eq!(escape(b"a\"b\\c\n\xff"), r#"a\"b\\c\x0a\xff"#);
+    }
+
+    #[test]
+    fn lines_for_people_cannot_be_forged() {
+        assert_eq!(quoted("/é\"\\\u{9b}31m\u{202e}"), r#"/é\"\\\u{9b}31m\u{202e}"#);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("/é".to_owned()), "/é");
+        let long = cut("é".repeat(FIELD_BYTES_MAX));
+        assert_eq!(long, "é".repeat(FIELD_BYTES_MAX / 2) + "…");
+        let field = HeaderValue::from_str(&"x".repeat(FIELD_BYTES_MAX + 1)).unwrap();
+        assert_eq!(field_text(&field), "x".repeat(FIELD_BYTES_MAX) + "...");
+        let field = HeaderValue::from_str(&"x".repeat(FIELD_BYTES_MAX)).unwrap();
+        assert_eq!(field_text(&field), "x".repeat(FIELD_BYTES_MAX));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::access::Right;
 use super::diff::diff_of;
 use super::logs::Lines;
-use super::{Admin, typed, upload};
+use super::{Admin, Endless, typed, upload};
 use crate::body::Body;
 use crate::deployer::{CanaryWanted, Change, Changed, Refused};
 use crate::history::{History, Record, Sticky};
@@ -263,6 +263,7 @@ impl Admin {
         let handler = query.get("handler").map(str::to_owned);
         let lines = Lines { follow, handler, _permit: permit };
         let mut response = Response::new(Body::other(lines));
+        response.extensions_mut().insert(Endless);
         let content_type = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
         Ok(response)

@@ -34,8 +34,7 @@ impl Body for Lines {
         loop {
             match std::task::ready!(Pin::new(&mut this.follow).poll_next(cx)) {
                 None => return Poll::Ready(None),
-                Some(line)
-                    if this.handler.as_ref().is_some_and(|name| line.handler.as_ref() != Some(name)) => {}
+                Some(line) if this.handler.as_ref().is_some_and(|name| !line.is_about(name)) => {}
                 Some(line) => {
                     let mut text = serde_json::to_vec(&*line).unwrap_or_default();
                     text.push(b'\n');

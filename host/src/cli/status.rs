@@ -1,7 +1,7 @@
 //! `wasmux status`: what a server serves and how it does, once or as a table that stays up to date.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::admin::{Failed, ServerArg, run};
 use super::deploy::origin;
-use super::{OK, PROBLEMS, fail, print};
+use super::{OK, PROBLEMS, fail, is_heard, print};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) fn status(args: &StatusArgs) -> ExitCode {
                 (false, true) => print(format_args!("\x1b[H\x1b[J{}", table(&answer))),
                 (false, false) => print(table(&answer)),
             }
-            if !args.watch || std::io::stdout().flush().is_err() {
+            if !args.watch || !is_heard() {
                 return Ok(());
             }
             tokio::time::sleep(INTERVAL).await;
