@@ -143,6 +143,13 @@ impl Record {
         self.declared == Some(self.bytes)
     }
 
+    /// Bytes have come through a tunnel.
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(notes) = &self.notes {
+            notes.request_bytes.add(bytes as u64);
+        }
+    }
+
     /// The body has come to its end.
     pub(crate) fn ended(&mut self) {
         self.complete = true;

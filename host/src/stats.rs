@@ -90,6 +90,10 @@ pub struct ServerStats {
     pub connections: Counter,
     /// Connections that it has accepted.
     pub accepted: Counter,
+    /// Of the open ones, those that a 101 has made tunnels of.
+    pub upgraded: Counter,
+    /// HTTP/2 connections that were ended because the client does not keep to the protocol.
+    pub http2_errors: Counter,
     /// Requests without a route.
     pub unrouted: Arc<RouteStats>,
 }
@@ -187,8 +191,14 @@ impl Registry {
         }
         let name: Arc<str> = name.into();
         let unrouted = self.route(RouteKey::unrouted(Arc::clone(&name)));
-        let (connections, accepted) = (Counter::default(), Counter::default());
-        let made = Arc::new(ServerStats { name: Arc::clone(&name), connections, accepted, unrouted });
+        let made = Arc::new(ServerStats {
+            name: Arc::clone(&name),
+            connections: Counter::new(),
+            accepted: Counter::new(),
+            upgraded: Counter::new(),
+            http2_errors: Counter::new(),
+            unrouted,
+        });
         Arc::clone(self.lock_servers().entry(name).or_insert(made))
     }
 

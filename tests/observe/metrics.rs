@@ -1,6 +1,9 @@
+use std::io::{Read as _, Write as _};
+
 use super::{MIRROR, page, site, value, version, wait_for};
+use crate::support::frames::{Client, DATA};
 use crate::support::guests::guest_folder;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Upstream, ok, read_head};
 
 #[test]
 fn each_request_is_counted_where_it_belongs() {
@@ -83,6 +86,104 @@ fn who_went_away_is_counted_as_499() {
     wait_for(&server, "a 499", |page| {
         page.lines().any(|line| line.contains("route=\"/{ms}\"") && line.ends_with("code=\"499\"} 1"))
     });
+}
+
+/// What is refused before it is a request has no route and no time.
+#[test]
+fn refused_heads_are_counted() {
+    let server = site("[server]\nadmin = \"127.0.0.1:0\"\n[routes]\n\"/\" = { respond = \"ok\" }\n").serve();
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/1.9\r\nHost: a\r\n\r\n", 505),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ] {
+        let mut conn = server.connect();
+        conn.send(head);
+        assert_eq!(conn.head().status, status, "{head}");
+    }
+    let mut client = Client::connect(server.address(), 65_535, true);
+    client.send(DATA, 0, 7, b"of no stream");
+    client.read_goaway();
+    let none = r#"server="server",route="",handler="",version="""#;
+    let code = |code: u16| format!("wasmux_http_requests_total{{{none},code=\"{code}\"}}");
+    let page = wait_for(&server, "a bad HTTP/2 client", |page| {
+        value(page, "wasmux_http2_errors_total{server=\"server\"}") == Some(1.0)
+    });
+    assert_eq!([400, 505, 501].map(|status| value(&page, &code(status))), [Some(2.0), Some(1.0), Some(1.0)]);
+    let times = format!("wasmux_http_request_duration_seconds_count{{{none}}}");
+    assert_eq!(value(&page, &times), Some(0.0));
+}
+
+/// Who leaves while it waits for its turn has waited, and has gone.
+#[test]
+fn who_leaves_the_queue_is_counted() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  limits = { concurrency = 1 }\n[routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).serve();
+    let mut first = server.connect();
+    first.request("GET", "/20000", &[], b"");
+    let is = |page: &str, name: &str, expected: f64| {
+        value(page, &format!("{name}{{handler=\"sleep\"}}")) == Some(expected)
+    };
+    wait_for(&server, "at work", |page| is(page, "wasmux_guests_running", 1.0));
+    let mut second = server.connect();
+    second.request("GET", "/1", &["X-Request-Id: q-1"], b"");
+    wait_for(&server, "waiting", |page| is(page, "wasmux_requests_waiting", 1.0));
+    second.reset();
+    wait_for(&server, "gone", |page| {
+        is(page, "wasmux_client_disconnects_total", 1.0) && is(page, "wasmux_queue_seconds_count", 2.0)
+    });
+    let json: serde_json::Value = serde_json::from_str(&server.out.wait_for(&["\"q-1\""])).unwrap();
+    assert!(json["queue_us"].as_u64().unwrap() > 0, "{json}");
+}
+
+/// A connection that has become a tunnel says meanwhile what moves through it, and its life is nobody's latency.
+#[test]
+fn tunnels_are_counted_while_they_last() {
+    let upstream = Upstream::start(|_, mut stream| {
+        let _ = read_head(&mut stream);
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        let mut bytes = [0; 4_096];
+        while let Ok(count @ 1..) = stream.read(&mut bytes) {
+            if stream.write_all(&bytes[..count]).is_err() {
+                return;
+            }
+        }
+    });
+    let routes = format!(
+        "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\n[routes]\n\"/\" = {{ proxy = {:?} }}\n",
+        upstream.url()
+    );
+    let server = site(&routes).serve();
+    let mut conn = server.connect();
+    conn.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Request-Id: u-1\r\n\r\nahead",
+    );
+    assert_eq!(conn.head().status, 101);
+    let labels = "{server=\"server\",route=\"/\",handler=\"proxy\",version=\"\"";
+    let open = "wasmux_upgraded_connections{server=\"server\"}";
+    let count = format!("wasmux_http_request_duration_seconds_count{labels}}}");
+    wait_for(&server, "a tunnel", |page| {
+        value(page, open) == Some(1.0)
+            && value(page, &format!("wasmux_http_requests_total{labels},code=\"101\"}}")) == Some(1.0)
+            && value(page, &count) == Some(1.0)
+    });
+    conn.send(vec![b'x'; 100_000]);
+    wait_for(&server, "bytes both ways", |page| {
+        let bytes = |what: &str| value(page, &format!("wasmux_http_{what}_bytes_total{labels}}}")).unwrap();
+        bytes("request") >= 100_005.0 && bytes("response") >= 65_536.0
+    });
+    conn.finish();
+    assert_eq!(conn.rest().len(), 100_005);
+    let page = wait_for(&server, "no tunnel", |page| value(page, open) == Some(0.0));
+    assert_eq!(value(&page, &count), Some(1.0), "once");
+    let json: serde_json::Value = serde_json::from_str(&server.out.wait_for(&["\"u-1\""])).unwrap();
+    for (key, expected) in [("status", 101), ("bytes", 100_005), ("request_bytes", 100_005)] {
+        assert_eq!(json[key], expected, "{key}: {json}");
+    }
+    assert_eq!(json["complete"], true, "{json}");
 }
 
 /// A reload goes on counting what stays, and forgets what goes.

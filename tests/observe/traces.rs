@@ -113,6 +113,51 @@ fn failures_show() {
     assert!(other.trace != TRACE && other.trace.len() == 32);
 }
 
+/// A guest that never ran has no span; what it waited for has failed.
+#[test]
+fn who_is_turned_away_has_no_guest() {
+    let collector = Collector::start(&[]);
+    let rest = "[handlers.sleep]\nwasm = \"sleep.wat\"\nlimits = { concurrency = 1, queue_timeout = \"50ms\" }\n\
+                [routes]\n\"/{ms}\" = \"sleep\"";
+    let server = serve(&collector.url(), "", rest);
+    let mut first = server.connect();
+    first.request("GET", "/20000", &[&traceparent("00")], b"");
+    wait_for(&server, "at work", |page| value(page, "wasmux_guests_running{handler=\"sleep\"}") == Some(1.0));
+    let response = server.request("GET", "/1", &[&traceparent("01"), "X-Request-Id: n-1"], b"");
+    assert_eq!(response.status, 503);
+    let json: Value = serde_json::from_str(&server.out.wait_for(&["\"n-1\""])).unwrap();
+    assert!(json["queue_us"].as_u64().unwrap() >= 50_000, "{json}");
+    // The request's own comes last.
+    let spans = collector.wait(2);
+    assert_eq!(spans.len(), 2, "{spans:#?}");
+    let queue = named(&spans, "queue");
+    assert_eq!((queue.status, queue.attributes["error.type"].as_str()), (2, "queue_timeout"));
+    assert_eq!(named(&spans, "GET /{ms}").attributes["error.type"], "503");
+}
+
+/// Time without an instance is time in the queue.
+#[test]
+fn waits_for_instances_are_in_the_log() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\ninstances = 1\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  [routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).serve();
+    let mut first = server.connect();
+    first.request("GET", "/20000", &[], b"");
+    wait_for(&server, "at work", |page| value(page, "wasmux_guests_running{handler=\"sleep\"}") == Some(1.0));
+    let mut second = server.connect();
+    second.request("GET", "/1", &["X-Request-Id: m-1"], b"");
+    wait_for(&server, "waiting", |page| {
+        value(page, "wasmux_requests_waiting{handler=\"sleep\"}") == Some(1.0)
+    });
+    first.reset();
+    assert_eq!(second.response().status, 200);
+    let json: Value = serde_json::from_str(&server.out.wait_for(&["\"m-1\""])).unwrap();
+    let waited = "wasmux_instance_wait_seconds_total{handler=\"sleep\"}";
+    let page = super::page(&server);
+    let (seconds, noted) = (value(&page, waited).unwrap(), json["queue_us"].as_f64().unwrap() / 1e6);
+    assert!(noted > 0.0 && noted <= seconds, "{json} {seconds}");
+}
+
 #[test]
 fn calls_to_others_hang_on_their_guest() {
     let (collector, upstream) = (Collector::start(&[]), Upstream::answering(ok));

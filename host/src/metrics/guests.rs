@@ -61,8 +61,11 @@ fn write_handlers(page: &mut Page, shares: &Shares) {
     each(page, shares, about, |share| share.memory_peak_bytes.get());
     let about = ("wasmux_guest_instances_made_total", Counter, "Instances that were made, and not reused.");
     each(page, shares, about, |share| share.instances.get());
-    let about =
-        ("wasmux_instance_waits_total", Counter, "Requests that have waited for an instance or its code.");
+    let about = (
+        "wasmux_instance_waits_total",
+        Counter,
+        "Waits for an instance, or for its code: a request may have had both.",
+    );
     each(page, shares, about, |share| share.instance_wait.count());
     let about = ("wasmux_instance_wait_seconds_total", Counter, "How long they have waited together.");
     each(page, shares, about, |share| share.instance_wait.seconds());

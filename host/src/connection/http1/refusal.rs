@@ -1,5 +1,7 @@
 //! Answers to requests that are refused before they are one: written raw, and the connection ends behind them.
 
+use http::StatusCode;
+
 /// Why a request head, or a connection, is given up. `Display`ed in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -20,6 +22,17 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The status that it is sent with.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed | Self::HostMissing | Self::HostMalformed => StatusCode::BAD_REQUEST,
+            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Coding => StatusCode::NOT_IMPLEMENTED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+        }
+    }
+
     /// What is sent, in the form net/http gives it: no Date, and the end of the connection is the end of the body.
     pub(super) fn response(self) -> String {
         let (status, text) = match self {
@@ -56,5 +69,19 @@ impl std::fmt::Display for Refusal {
             Self::Coding => "unsupported transfer coding",
             Self::Expectation => "unknown expectation",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_is_sent() {
+        use Refusal::{Coding, Expectation, HeadTooLarge, HostMalformed, HostMissing, Malformed, Version};
+        for refusal in [Malformed, HostMissing, HostMalformed, Version, HeadTooLarge, Coding, Expectation] {
+            let start = format!("HTTP/1.1 {} ", refusal.status().as_u16());
+            assert!(refusal.response().starts_with(&start), "{refusal:?}");
+        }
     }
 }
