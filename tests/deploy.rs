@@ -4,6 +4,8 @@ mod access;
 mod canary;
 mod crash;
 mod load;
+mod tls;
+mod uploads;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Output, Stdio};
@@ -183,6 +185,8 @@ fn status_and_logs_show_what_goes_on() {
     assert!(logs.contains("unreachable"), "{logs}");
     assert!(!logs.contains("ready: process"), "only of the handler: {logs}");
     assert!(well(&server, &["logs"]).contains("deployed: "));
+    let bad = well(&server, &["logs", "--level", "warn"]);
+    assert!(bad.contains("unreachable") && !bad.contains("deployed: "), "{bad}");
 }
 
 /// As in `wasmux logs -f | grep -m1 …`: they end when nobody reads on.

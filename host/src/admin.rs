@@ -31,8 +31,10 @@ use crate::telemetry::Logs;
 
 pub mod access;
 mod api;
+mod dashboard;
 mod diff;
 mod logs;
+mod query;
 mod upload;
 
 pub use api::{API_VERSION, OPENAPI};
@@ -68,13 +70,6 @@ enum Page {
     Home,
 }
 
-/// The page for people: complete in itself, and without anything that only those who may see it should know.
-const DASHBOARD: &str = include_str!("admin/dashboard.html");
-
-/// It runs its own script and nobody else's, talks to this listener only, and stands in no other page.
-const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
-                                form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-
 /// What the admin listener answers with.
 #[derive(Debug)]
 pub struct Admin {
@@ -87,6 +82,7 @@ pub struct Admin {
     /// Asks the process to drain.
     drain: mpsc::Sender<()>,
     followers: Arc<Semaphore>,
+    uploads: Semaphore,
     ids: RequestIds,
 }
 
@@ -122,8 +118,8 @@ impl Admin {
         }
         let About { draining, metrics, deployer, logs, drain } = about;
         let followers = Arc::new(Semaphore::new(logs::FOLLOWERS_MAX));
-        let ids = RequestIds::new();
-        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, ids })
+        let (uploads, ids) = (Semaphore::new(upload::UPLOADS_MAX), RequestIds::new());
+        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, uploads, ids })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
@@ -208,12 +204,7 @@ impl Admin {
             Page::Ready => rescue::well("ready", id),
             Page::Metrics => typed(metrics::CONTENT_TYPE, self.metrics.text()),
             Page::Home => rescue::redirect("/dashboard", request.method(), id),
-            Page::Dashboard => {
-                let mut response = typed("text/html; charset=utf-8", DASHBOARD);
-                let policy = HeaderValue::from_static(DASHBOARD_POLICY);
-                response.headers_mut().insert(http::header::CONTENT_SECURITY_POLICY, policy);
-                response
-            }
+            Page::Dashboard => dashboard::response(),
             Page::Api(operation) => self.operate(operation, values, request).await,
         }
     }

@@ -45,6 +45,8 @@ pub struct Route {
     pub info: Arc<RouteInfo>,
     /// What is counted of its requests.
     pub stats: Arc<RouteStats>,
+    /// The same for those that its handler's canary gets.
+    pub canary_stats: Option<Arc<RouteStats>>,
 }
 
 impl Deployment {
@@ -94,13 +96,17 @@ impl Deployment {
                 let (name, handler) = handlers[index].clone();
                 let names = pattern.names().map(str::to_owned).collect();
                 let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
-                let stats = registry.route(RouteKey {
-                    server: Arc::clone(&server_name),
-                    pattern: pattern.as_str().into(),
-                    handler: Arc::clone(&name),
-                    version: handler.version(),
-                });
-                Route { handler, name, info, stats }
+                let counted = |version| {
+                    registry.route(RouteKey {
+                        server: Arc::clone(&server_name),
+                        pattern: pattern.as_str().into(),
+                        handler: Arc::clone(&name),
+                        version,
+                    })
+                };
+                let (stable, canary) = handler.versions();
+                let (stats, canary_stats) = (counted(stable), canary.map(counted));
+                Route { handler, name, info, stats, canary_stats }
             });
             (server.name.clone(), mux)
         };

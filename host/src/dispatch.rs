@@ -22,7 +22,7 @@ use crate::notes::Notes;
 use crate::recorded::Recorded;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
-use crate::stats::{Meter, Registry, ServerStats};
+use crate::stats::{Meter, Registry, RouteStats, ServerStats};
 use crate::trace::Tracer;
 
 /// Answers requests with the deployment that is in force when they begin.
@@ -115,6 +115,15 @@ struct Seen<'s> {
     record: Option<&'s mut Record>,
 }
 
+impl Seen<'_> {
+    fn belongs_to(&mut self, stats: &Arc<RouteStats>, route: &Route) {
+        self.meter.belongs_to(stats);
+        if let Some(record) = &mut self.record {
+            record.belongs_to(stats, &route.info);
+        }
+    }
+}
+
 /// The response of whatever the request's route points at, and whether there is a route.
 async fn answer(
     deployment: &Deployment,
@@ -122,7 +131,7 @@ async fn answer(
     peer: &Arc<Peer>,
     (parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     id: &RequestId,
-    seen: Seen<'_>,
+    mut seen: Seen<'_>,
 ) -> (Response<Body>, bool) {
     // HTTP/1 has refused such heads before they came here; h2 does not count.
     if parts.headers.len() > HEADERS_MAX {
@@ -140,10 +149,7 @@ async fn answer(
             Ok(found) => found,
             Err(response) => return (*response, false),
         };
-    seen.meter.belongs_to(&route.stats);
-    if let Some(record) = seen.record {
-        record.belongs_to(&route.stats, &route.info);
-    }
+    seen.belongs_to(&route.stats, route);
     let result = match &*route.handler {
         Handler::Fixed(fixed) => Ok(fixed.response()),
         Handler::Files(files) => {
@@ -153,17 +159,20 @@ async fn answer(
         }
         Handler::Guest(guest) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
+            let incoming = incoming(route, &route.stats, (parts, body, notes), authority, peer, id, values);
             Arc::clone(guest).serve(incoming).await
         }
         Handler::Split(split) => {
+            let is_canary = split.is_for_canary(&parts.headers, &peer.remote);
+            let stats = route.canary_stats.as_ref().filter(|_| is_canary).unwrap_or(&route.stats);
+            seen.belongs_to(stats, route);
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
-            Box::pin(split.serve(incoming)).await
+            let incoming = incoming(route, stats, (parts, body, notes), authority, peer, id, values);
+            Box::pin(split.serve(incoming, is_canary)).await
         }
         Handler::Proxy(proxy) => {
             let authority = authority.to_owned();
-            let incoming = incoming(route, (parts, body, notes), authority, peer, id, values);
+            let incoming = incoming(route, &route.stats, (parts, body, notes), authority, peer, id, values);
             Box::pin(proxy.serve(incoming, true)).await
         }
     };
@@ -206,6 +215,7 @@ fn found<'m>(
 /// A request as handlers get it that take it over whole.
 fn incoming(
     route: &Route,
+    stats: &Arc<RouteStats>,
     (mut parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     authority: String,
     peer: &Arc<Peer>,
@@ -213,7 +223,7 @@ fn incoming(
     values: Vec<Vec<u8>>,
 ) -> Incoming {
     let (info, id, peer) = (Arc::clone(&route.info), id.clone(), Arc::clone(peer));
-    body.count(&route.stats, notes.as_ref());
+    body.count(stats, notes.as_ref());
     if let Some(trace) = notes.as_ref().and_then(|notes| notes.trace()) {
         trace.write(&mut parts.headers);
     }

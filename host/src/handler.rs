@@ -32,13 +32,17 @@ pub enum Handler {
 }
 
 impl Handler {
-    /// The first digits of the digest of its code; empty for what is built in.
+    /// The first digits of the digest of its code, empty for what is built in; and those of its canary, if it has one.
     #[must_use]
-    pub fn version(&self) -> Arc<str> {
+    pub fn versions(&self) -> (Arc<str>, Option<Arc<str>>) {
         match self {
-            Self::Guest(guest) => Arc::clone(guest.version()),
-            Self::Split(split) => Arc::clone(split.stable().version()),
-            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) => "".into(),
+            Self::Guest(guest) => (Arc::clone(guest.version()), None),
+            Self::Split(split) => {
+                let [stable, canary] =
+                    [split.stable(), split.canary()].map(|guest| Arc::clone(guest.version()));
+                (stable, Some(canary))
+            }
+            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) => ("".into(), None),
         }
     }
 }

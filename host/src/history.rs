@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
 
+mod arriving;
 mod record;
 
+pub use arriving::Arriving;
 pub use record::{Canary, Module, Origin, Record, Sticky, digest_of};
 
 /// Largest file that is kept, in bytes: as large as a module may be.
@@ -148,6 +150,29 @@ impl History {
         self.keep(&bytes, form)
     }
 
+    /// Begins to keep a module that comes piece by piece.
+    ///
+    /// # Errors
+    /// When there is no place for it.
+    pub fn arriving(&self) -> io::Result<Arriving> {
+        private(&self.artifacts())?;
+        Arriving::new(NamedTempFile::new_in(self.artifacts())?)
+    }
+
+    /// As [`Self::keep`], what has arrived.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_arrived(&self, arrived: Arriving, form: &str) -> io::Result<Module> {
+        let (file, sha256, bytes) = arrived.into_parts();
+        let module = Module { sha256, bytes, form: form.to_owned() };
+        let path = self.path(&module);
+        if !fs::metadata(&path).is_ok_and(|found| found.len() == module.bytes) {
+            self.put(file, &path)?;
+        }
+        Ok(module)
+    }
+
     /// The text of the file that a record was made from.
     ///
     /// # Errors
@@ -178,15 +203,20 @@ impl History {
         self.write(&self.folder.join("current"), format!("{number}\n").as_bytes())
     }
 
-    /// Writes aside, syncs, renames, and syncs the folder.
+    /// Writes aside, then as [`Self::put`].
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let folder = path.parent().unwrap_or(&self.folder);
         private(folder)?;
         let mut file = NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
+        self.put(file, path)
+    }
+
+    /// Syncs what was written aside, renames it, and syncs the folder.
+    fn put(&self, file: NamedTempFile, path: &Path) -> io::Result<()> {
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        File::open(path.parent().unwrap_or(&self.folder))?.sync_all()
     }
 
     /// Waits for other processes to be done.

@@ -115,7 +115,9 @@ fn the_description_is_true() {
     assert_eq!(seen, 14);
     let response = ask(admin(&server), "GET", "/v1/nothing", &[], b"");
     assert_eq!(response.status, 404);
-    for (target, status) in [("/v1/deployments/x", 400), ("/v1/deployments/99", 404)] {
+    for (target, status) in
+        [("/v1/deployments/x", 400), ("/v1/deployments/99", 404), ("/v1/logs?level=loud", 400)]
+    {
         let response = ask(admin(&server), "GET", target, &[], b"");
         let answer: Value = serde_json::from_slice(&response.body).unwrap();
         assert_eq!(response.status, status);

@@ -1,7 +1,11 @@
 //! Versions on trial.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::access::admin;
 use super::{json, site_with, well};
-use crate::support::Server;
+use crate::support::{DEADLINE, Server};
 
 /// Judged early, by few requests.
 const KEYS: &str = "[canary]\nmin_requests = 5\n";
@@ -34,6 +38,72 @@ fn clients_stay_with_one_version() {
     well(&server, &["promote"]);
     assert!(ask(&server, 10).iter().all(|(_, text)| text == "two"));
     assert!(json(&server, &["status"])["canary"].is_null());
+}
+
+/// The first digits of the digest of what is in this file.
+fn version(server: &Server, file: &str) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(std::fs::read(server.site.path(file)).unwrap());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is counted of each version at `/`, from `/metrics`: requests, by version and status.
+fn counted(server: &Server) -> BTreeMap<(String, String), u64> {
+    let mut admin = admin(server);
+    admin.request("GET", "/metrics", &[], b"");
+    let page = admin.response().text();
+    let begin = "wasmux_http_requests_total{server=\"server\",route=\"/\",handler=\"hello\",version=\"";
+    let lines = page.lines().filter_map(|line| line.strip_prefix(begin));
+    lines
+        .map(|line| {
+            let (version, rest) = line.split_once("\",code=\"").unwrap();
+            let (code, count) = rest.split_once("\"} ").unwrap();
+            ((version.to_owned(), code.to_owned()), count.parse().unwrap())
+        })
+        .collect()
+}
+
+/// Waits until nothing else is counted: a request is when its response has gone.
+fn wait_for_counted(server: &Server, expected: &[(&str, &str, u64)]) {
+    let keyed =
+        |(version, code, count): &(&str, &str, u64)| ((version.to_string(), code.to_string()), *count);
+    let expected: BTreeMap<_, _> = expected.iter().map(keyed).collect();
+    let until = Instant::now() + DEADLINE;
+    while counted(server) != expected {
+        assert!(Instant::now() < until, "{:?} is counted, not {expected:?}", counted(server));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn requests_are_counted_for_the_version_that_served_them() {
+    let server = site_with("[canary]\nmin_requests = 1000\n").serve();
+    let [one, two, traps] = ["hello.wat", "two.wat", "traps.wat"].map(|file| version(&server, file));
+    let deploy = |file| {
+        well(&server, &["deploy", "hello", file, "--canary", "50%", "--sticky", "header:X-Client"]);
+    };
+    deploy("two.wat");
+    let answers = ask(&server, 40);
+    let of = |text: &str| answers.iter().filter(|(_, answer)| answer == text).count() as u64;
+    assert!(of("one") > 5 && of("two") > 5, "{answers:?}");
+    wait_for_counted(&server, &[(&one, "200", of("one")), (&two, "200", of("two"))]);
+    let versions = json(&server, &["status"])["handlers"][0]["versions"].clone();
+    let side =
+        |version: &str| versions.as_array().unwrap().iter().find(|side| side["version"] == version).unwrap();
+    assert_eq!((&side(&one)["requests"], &side(&two)["requests"]), (&of("one").into(), &of("two").into()));
+    let table = well(&server, &["status"]);
+    let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+    assert!(lines.contains(&vec![&*two, &*of("two").to_string(), "0"]), "{table}");
+    // What is promoted goes on; what no deployment has any more is gone, and does not add up.
+    well(&server, &["promote"]);
+    wait_for_counted(&server, &[(&two, "200", of("two"))]);
+    deploy("traps.wat");
+    let failed = ask(&server, 40).iter().filter(|(status, _)| *status == 500).count() as u64;
+    assert!(failed > 5);
+    wait_for_counted(&server, &[(&two, "200", of("two") + 40 - failed), (&traps, "500", failed)]);
+    let versions = json(&server, &["status"])["handlers"][0]["versions"].clone();
+    let side = versions.as_array().unwrap().iter().find(|side| side["version"] == *traps).unwrap();
+    assert_eq!((&side["requests"], &side["failures"]), (&failed.into(), &failed.into()));
 }
 
 #[test]

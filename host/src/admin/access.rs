@@ -70,7 +70,10 @@ impl Access {
             return Some((stream, Known { is_trusted: true }));
         }
         let Some(tls) = &self.tls else { return Some((stream, Known { is_trusted: false })) };
-        match TlsAcceptor::from(tls.current()).accept(stream).await {
+        let mut config = rustls::ServerConfig::clone(&tls.current());
+        // This listener has no HTTP/2, which browsers would choose.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        match TlsAcceptor::from(Arc::new(config)).accept(stream).await {
             Ok(stream) => {
                 let known = Known { is_trusted: self.asks_for_certificates };
                 Some((Stream::Tls(Box::new(stream)), known))

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::access::Right;
 use super::diff::diff_of;
 use super::logs::Lines;
-use super::{Admin, Endless, typed, upload};
+use super::query::Query;
+use super::upload::{self, Broken};
+use super::{Admin, Endless, typed};
 use crate::body::Body;
-use crate::deployer::{CanaryWanted, Change, Changed, Refused};
-use crate::history::{History, Record, Sticky};
+use crate::deployer::{Change, Changed, Refused};
+use crate::history::{History, Record};
 
 /// The version of the API, and what its paths begin with.
 pub const API_VERSION: &str = "v1";
@@ -26,6 +27,9 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// What wasmtime's compiled code begins with: it is an ELF file, whatever its name is.
 const COMPILED: &[u8] = b"\x7fELF";
+
+/// After so many seconds something that there were too many of may have ended.
+const RETRY_AFTER_S: &str = "5";
 
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +80,10 @@ impl Operation {
 }
 
 /// Why there is no answer, or another one than was asked for.
-struct Failed(StatusCode, Value);
+pub(super) struct Failed(StatusCode, Value);
 
 impl Failed {
-    fn because(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn because(status: StatusCode, message: impl Into<String>) -> Self {
         Self(status, json!({ "message": message.into() }))
     }
 }
@@ -136,7 +140,13 @@ impl Admin {
         // Nothing behind this has a use for it.
         request.headers_mut().remove(AUTHORIZATION);
         let done = self.done(operation, &values, request).await;
-        done.unwrap_or_else(|Failed(status, error)| answer(status, &json!({ "error": error })))
+        done.unwrap_or_else(|Failed(status, error)| {
+            let mut response = answer(status, &json!({ "error": error }));
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+            }
+            response
+        })
     }
 
     async fn done(&self, operation: Operation, values: &[String], request: Request<Incoming>) -> Answer {
@@ -159,12 +169,7 @@ impl Admin {
                 well(&diff_of(self.history()?, &from, &to)?)
             }
             Operation::PutModule => self.put_module(value(0).to_owned(), &query, request).await,
-            Operation::PutRoutes => {
-                let bytes = self.body(request, upload::ROUTES_BYTES_MAX).await?;
-                let text = String::from_utf8(bytes)
-                    .map_err(|_| Failed::because(StatusCode::BAD_REQUEST, "routes.toml has to be UTF-8"))?;
-                self.change(Change::Routes(text)).await
-            }
+            Operation::PutRoutes => self.put_routes(request).await,
             Operation::Activate => self.change(Change::Rollback(Some(number(value(0))?))).await,
             Operation::Rollback => self.change(Change::Rollback(None)).await,
             Operation::Promote => self.change(Change::Promote).await,
@@ -217,51 +222,79 @@ impl Admin {
         }))
     }
 
-    async fn body(&self, request: Request<Incoming>, bytes_max: usize) -> Result<Vec<u8>, Failed> {
-        upload::read(request.into_body(), bytes_max).await.map_err(|broken| match broken {
-            upload::Broken::TooLarge(max) => Failed::because(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the upload is larger than {} MiB", max >> 20),
-            ),
-            upload::Broken::Off => Failed::because(StatusCode::BAD_REQUEST, "the upload broke off"),
-        })
+    /// What `take` makes of the body, which has to wait for nobody.
+    async fn upload<T>(
+        &self,
+        request: Request<Incoming>,
+        take: impl AsyncFnOnce(&mut Incoming) -> Result<T, Broken>,
+    ) -> Result<T, Failed> {
+        let mut body = request.into_body();
+        let taken = match self.uploads.try_acquire() {
+            Ok(_permit) => take(&mut body).await.map_err(|broken| match broken {
+                Broken::TooLarge(max) => Failed::because(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the upload is larger than {} MiB", max >> 20),
+                ),
+                Broken::Off => Failed::because(StatusCode::BAD_REQUEST, "the upload broke off"),
+                Broken::Disk(error) => error.into(),
+            }),
+            Err(_) => {
+                let message =
+                    format!("{} uploads are under way, which is the most; try again", upload::UPLOADS_MAX);
+                Err(Failed::because(StatusCode::SERVICE_UNAVAILABLE, message))
+            }
+        };
+        if taken.is_err() {
+            upload::discard(body).await;
+        }
+        taken
+    }
+
+    async fn put_routes(&self, request: Request<Incoming>) -> Answer {
+        let bytes = self.upload(request, async |body| upload::read(body).await).await?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failed::because(StatusCode::BAD_REQUEST, "routes.toml has to be UTF-8"))?;
+        self.change(Change::Routes(text)).await
     }
 
     async fn put_module(&self, handler: String, query: &Query, request: Request<Incoming>) -> Answer {
+        let bad = |message: &str| Failed::because(StatusCode::BAD_REQUEST, message);
         let canary = query.canary()?;
         let form = match query.get("form") {
             None => "wasm".to_owned(),
             Some(form) if ["wasm", "wat", "cwasm"].contains(&form) => form.to_owned(),
-            Some(other) => {
-                let message = format!("`form` is wasm or wat, not `{other}`");
-                return Err(Failed::because(StatusCode::BAD_REQUEST, message));
-            }
+            Some(other) => return Err(bad(&format!("`form` is wasm or wat, not `{other}`"))),
         };
-        let bytes = self.body(request, upload::MODULE_BYTES_MAX).await?;
-        if bytes.is_empty() {
-            return Err(Failed::because(
-                StatusCode::BAD_REQUEST,
-                "the upload is empty; it should be a module",
+        let history = self.history()?.clone();
+        let store =
+            async |body: &mut Incoming| upload::store(body, history.arriving().map_err(Broken::Disk)?).await;
+        let arrived = self.upload(request, store).await?;
+        if arrived.is_empty() {
+            return Err(bad("the upload is empty; it should be a module"));
+        }
+        if arrived.begins_with(COMPILED) {
+            return Err(bad(
+                "compiled code would run outside of the sandbox: upload the module that it was made from; a .cwasm \
+                            can be named in routes.toml",
             ));
         }
-        if bytes.starts_with(COMPILED) {
-            let message = "compiled code would run outside of the sandbox: upload the module that it was made from; a .cwasm \
-                           can be named in routes.toml";
-            return Err(Failed::because(StatusCode::BAD_REQUEST, message));
-        }
-        let history = self.history()?.clone();
-        let kept = tokio::task::spawn_blocking(move || history.keep(&bytes, &form)).await;
+        let kept = tokio::task::spawn_blocking(move || history.keep_arrived(arrived, &form)).await;
         let module = kept.unwrap_or_else(|error| Err(std::io::Error::other(error)))?;
         self.change(Change::Deploy { handler, module, canary }).await
     }
 
     fn follow(&self, query: &Query) -> Answer {
+        let level = query.get("level").unwrap_or("trace");
+        let level = level.parse().map_err(|_| {
+            let message = format!("`level` is error, warn, info, debug or trace, not `{level}`");
+            Failed::because(StatusCode::BAD_REQUEST, message)
+        })?;
         let Ok(permit) = Arc::clone(&self.followers).try_acquire_owned() else {
             return Err(Failed::because(StatusCode::SERVICE_UNAVAILABLE, "too many follow the log"));
         };
         let follow = self.logs.follow(matches!(query.get("follow"), Some("1" | "true")));
         let handler = query.get("handler").map(str::to_owned);
-        let lines = Lines { follow, handler, _permit: permit };
+        let lines = Lines { follow, handler, level, _permit: permit };
         let mut response = Response::new(Body::other(lines));
         response.extensions_mut().insert(Endless);
         let content_type = HeaderValue::from_static("application/x-ndjson");
@@ -269,15 +302,34 @@ impl Admin {
         Ok(response)
     }
 
+    /// What each version has served, by handler, of those that some deployment in use has.
+    fn versions(&self) -> BTreeMap<Arc<str>, Vec<Value>> {
+        let mut counted = BTreeMap::<_, (u64, u64)>::new();
+        for (key, stats) in self.deployer.maker().resources.registry().routes() {
+            let (requests, failures) = stats.requests();
+            let sum = counted.entry((key.handler, key.version)).or_default();
+            *sum = (sum.0 + requests, sum.1 + failures);
+        }
+        let mut versions = BTreeMap::<_, Vec<_>>::new();
+        for ((handler, version), (requests, failures)) in counted {
+            let version = json!({ "version": &*version, "requests": requests, "failures": failures });
+            versions.entry(handler).or_default().push(version);
+        }
+        versions
+    }
+
     fn status(&self) -> Value {
         let (record, deployment) = (self.deployer.record(), self.deployer.deployment());
         let shares = self.deployer.maker().engine.ledger().shares();
+        let mut versions = self.versions();
         let handlers: Vec<_> = record
             .modules
             .iter()
             .map(|(name, module)| {
                 let share = shares.iter().find(|(known, _)| **known == **name).map(|(_, share)| share);
-                json!({ "handler": name, "version": module.version(), "use": share.map(|share| share.used()) })
+                let versions = versions.remove(&**name).unwrap_or_default();
+                json!({ "handler": name, "version": module.version(), "versions": versions,
+                        "use": share.map(|share| share.used()) })
             })
             .collect();
         let servers: BTreeMap<_, _> = deployment
@@ -310,43 +362,4 @@ impl Admin {
 fn number(text: &str) -> Result<u64, Failed> {
     let bad = |_| Failed::because(StatusCode::BAD_REQUEST, format!("`{text}` is no number of a deployment"));
     text.parse().map_err(bad)
-}
-
-/// The parameters of a request.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn of<B>(request: &Request<B>) -> Self {
-        let decode =
-            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let pairs = request.uri().query().unwrap_or_default().split('&');
-        Self(pairs.filter_map(|pair| pair.split_once('=')).map(|(k, v)| (decode(k), decode(v))).collect())
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn canary(&self) -> Result<Option<CanaryWanted>, Failed> {
-        let bad = |message: String| Failed::because(StatusCode::BAD_REQUEST, message);
-        let Some(share) = self.get("canary") else { return Ok(None) };
-        let percent =
-            crate::config::parse_percent(share).filter(|percent| *percent > 0.0 && *percent <= 100.0);
-        let Some(percent) = percent else {
-            return Err(bad(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%")));
-        };
-        let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            None | Some(("client", "")) => Sticky::Client,
-            Some(("header", name)) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
-                Sticky::Header(name.to_owned())
-            }
-            Some(("cookie", name)) if !name.is_empty() => Sticky::Cookie(name.to_owned()),
-            Some(_) => return Err(bad("`sticky` is client, header:NAME or cookie:NAME".to_owned())),
-        };
-        let seconds = |text: &str| {
-            text.parse().map_err(|_| bad(format!("`promote_after`: `{text}` is no number of seconds")))
-        };
-        let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
-        Ok(Some(CanaryWanted { share: (percent * 100.0).round() as u32, sticky, promote_after_s }))
-    }
 }

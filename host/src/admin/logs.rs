@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::Stream as _;
 use http_body::{Body, Frame};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Level;
 
-use crate::telemetry::Follow;
+use crate::telemetry::{Follow, Line};
 
 /// Clients that follow the log at one time.
 pub(super) const FOLLOWERS_MAX: usize = 16;
@@ -19,7 +20,18 @@ pub(super) struct Lines {
     pub(super) follow: Follow,
     /// Only of this handler.
     pub(super) handler: Option<String>,
+    /// Only of this level and worse.
+    pub(super) level: Level,
     pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl Lines {
+    fn wants(&self, line: &Line) -> bool {
+        // Worse is less.
+        let is_about = self.handler.as_ref().is_none_or(|name| line.handler.as_ref() == Some(name));
+        line.says_what_is_lost()
+            || is_about && line.level.parse().is_ok_and(|level: Level| level <= self.level)
+    }
 }
 
 impl Body for Lines {
@@ -34,7 +46,7 @@ impl Body for Lines {
         loop {
             match std::task::ready!(Pin::new(&mut this.follow).poll_next(cx)) {
                 None => return Poll::Ready(None),
-                Some(line) if this.handler.as_ref().is_some_and(|name| !line.is_about(name)) => {}
+                Some(line) if !this.wants(&line) => {}
                 Some(line) => {
                     let mut text = serde_json::to_vec(&*line).unwrap_or_default();
                     text.push(b'\n');

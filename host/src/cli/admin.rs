@@ -20,7 +20,11 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use self::tls::{Tls, TlsArgs};
 use crate::config::{AdminConfig, Config, ListenAddr, ProcessConfig};
+use crate::tls::TlsFiles;
+
+mod tls;
 
 /// Where the token comes from when neither the file nor the command line has one.
 const TOKEN_VARIABLE: &str = "WASMUX_ADMIN_TOKEN";
@@ -37,13 +41,35 @@ pub(super) struct ServerArg {
     /// The deployment whose server is asked
     #[arg(long, short, value_name = "FILE", default_value = "routes.toml", global = true)]
     pub(super) config: PathBuf,
-    /// Its admin listener instead of the one that the file names: HOST:PORT or unix:PATH; a token is taken from
-    /// $WASMUX_ADMIN_TOKEN
-    #[arg(long, value_name = "ADDR", value_parser = ListenAddr::parse, global = true)]
-    pub(super) admin: Option<ListenAddr>,
+    /// Its admin listener instead of the one that the file names: HOST:PORT, https://HOST:PORT or unix:PATH; a token is
+    /// taken from $WASMUX_ADMIN_TOKEN
+    #[arg(long, value_name = "ADDR", value_parser = Address::parse, global = true)]
+    pub(super) admin: Option<Address>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Answer in JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
+}
+
+/// Where an admin listener is.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    listen: ListenAddr,
+    has_tls: bool,
+}
+
+impl Address {
+    /// Parses what [`ListenAddr::parse`] does, or such an address with `http://` or `https://` before it.
+    fn parse(text: &str) -> Result<Self, String> {
+        let (has_tls, address) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+            (Some(address), _) => (true, address.trim_end_matches('/')),
+            (None, Some(address)) => (false, address.trim_end_matches('/')),
+            (None, None) => (false, text),
+        };
+        let listen = ListenAddr::parse(address)?;
+        Ok(Self { has_tls: has_tls && matches!(listen, ListenAddr::Tcp(..)), listen })
+    }
 }
 
 /// A server that can be asked.
@@ -51,6 +77,7 @@ pub(super) struct ServerArg {
 pub(super) struct Client {
     address: ListenAddr,
     token: Option<String>,
+    tls: Option<Tls>,
 }
 
 /// Why there is no answer.
@@ -82,8 +109,11 @@ impl ServerArg {
     /// The server that is meant.
     pub(super) fn client(&self) -> Result<Client, Failed> {
         let token = std::env::var(TOKEN_VARIABLE).ok();
-        if let Some(address) = &self.admin {
-            return Ok(Client { address: address.clone(), token });
+        let settings = |own: Option<&TlsFiles>| self.tls.settings(own).map_err(Failed::Other);
+        if let Some(Address { listen, has_tls }) = &self.admin {
+            let own = || if self.config.exists() { self.process().admin?.tls } else { None };
+            let tls = has_tls.then(|| settings(own().as_ref())).transpose()?;
+            return Ok(Client { address: listen.clone(), token, tls });
         }
         if !self.config.exists() {
             let file = self.config.display();
@@ -93,12 +123,10 @@ impl ServerArg {
         }
         let off = || Failed::Other("`admin` in [server] is \"off\"".to_owned());
         let AdminConfig { listen, token: own, tls, .. } = self.process().admin.ok_or_else(off)?;
-        if tls.is_some() {
-            let message =
-                "the admin listener speaks TLS, which this command does not; use the unix socket, or curl";
-            return Err(Failed::Other(message.to_owned()));
-        }
-        Ok(Client { address: listen, token: own.or(token) })
+        // A unix socket needs none.
+        let tls = tls.filter(|_| matches!(listen, ListenAddr::Tcp(..)));
+        let tls = tls.map(|own| settings(Some(&own))).transpose()?;
+        Ok(Client { address: listen, token: own.or(token), tls })
     }
 }
 
@@ -139,18 +167,42 @@ impl Client {
             headers
                 .insert(AUTHORIZATION, value.map_err(|_| Failed::Other("the token is not text".to_owned()))?);
         }
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = sender.send_request(request).await.map_err(|error| self.gave_up(error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Socket>> {
         Ok(match &self.address {
-            ListenAddr::Tcp(host, port) => Box::new(TcpStream::connect((&**host, *port)).await?),
+            ListenAddr::Tcp(host, port) => {
+                let stream = TcpStream::connect((&**host, *port)).await?;
+                match &self.tls {
+                    Some(tls) => Box::new(tls.connect(host, stream).await?),
+                    None => Box::new(stream),
+                }
+            }
             ListenAddr::Unix(path) => Box::new(UnixStream::connect(path).await?),
         })
     }
 
+    /// There was no answer.
+    fn gave_up(&self, error: hyper::Error) -> Failed {
+        let advice = match &self.tls {
+            Some(tls) => tls.advice(&error),
+            None if error.is_parse() => {
+                Some("it does not speak HTTP; if it speaks TLS, write https:// before it".to_owned())
+            }
+            None => None,
+        };
+        match advice {
+            Some(advice) => Failed::Other(format!("{} does not answer: {advice}", self.address)),
+            None => broken(error),
+        }
+    }
+
     fn down(&self, error: &io::Error) -> Failed {
+        if let Some(advice) = self.tls.as_ref().and_then(|tls| tls.advice(error)) {
+            return Failed::Other(format!("{} does not answer: {advice}", self.address));
+        }
         let message = format!("no server answers at {}: {error}", self.address);
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failed::Down(message),

@@ -21,12 +21,15 @@ pub(super) struct LogsArgs {
     /// Only lines about this handler
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
+    /// Only lines of this level and worse
+    #[arg(long, value_parser = ["error", "warn", "info", "debug", "trace"], default_value = "trace", hide_default_value = true)]
+    level: String,
     #[command(flatten)]
     server: ServerArg,
 }
 
 pub(super) fn logs(args: &LogsArgs) -> ExitCode {
-    let mut path = format!("/v1/logs?follow={}", u8::from(args.follow));
+    let mut path = format!("/v1/logs?follow={}&level={}", u8::from(args.follow), args.level);
     if let Some(handler) = &args.handler {
         path += &format!("&handler={}", utf8_percent_encode(handler, NON_ALPHANUMERIC));
     }

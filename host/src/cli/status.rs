@@ -70,21 +70,39 @@ fn table(status: &Value) -> String {
     );
     let handlers = status["handlers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let widest = handlers.iter().map(|handler| text(&handler["handler"]).len()).max().unwrap_or(0).max(7);
-    let _ = writeln!(page, "\n{:<widest$}  version       running  waiting    memory  limits hit", "handler");
+    let heads = "version       requests   failed  running  waiting    memory  limits hit";
+    let _ = writeln!(page, "\n{:<widest$}  {heads}", "handler");
     for handler in handlers {
         let used = &handler["use"];
         let limits = used["limits"].as_object().into_iter().flatten();
         let limits: Vec<_> = limits.map(|(name, hits)| format!("{name} {hits}")).collect();
         let memory = used["memory_bytes"].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
+        let own = &handler["version"];
+        let (in_force, others): (Vec<_>, Vec<_>) = handler["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .partition(|version| version["version"] == *own);
+        let count = |version: Option<&&Value>, key: &str| {
+            version.and_then(|version| version[key].as_u64()).unwrap_or(0)
+        };
         let _ = writeln!(
             page,
-            "{:<widest$}  {:<12}  {:>7}  {:>7}  {memory:>5.1} MiB  {}",
+            "{:<widest$}  {:<12}  {:>8}  {:>7}  {:>7}  {:>7}  {memory:>5.1} MiB  {}",
             text(&handler["handler"]),
-            text(&handler["version"]),
+            text(own),
+            count(in_force.first(), "requests"),
+            count(in_force.first(), "failures"),
             used["running"].as_u64().unwrap_or(0),
             used["waiting"].as_u64().unwrap_or(0),
             limits.join(", ")
         );
+        // A canary, or one that still has requests at work.
+        for other in others {
+            let (version, [requests, failures]) =
+                (text(&other["version"]), ["requests", "failures"].map(|key| count(Some(&other), key)));
+            let _ = writeln!(page, "{:<widest$}  {version:<12}  {requests:>8}  {failures:>7}", "");
+        }
     }
     if let Some(canary) = status["canary"].as_object() {
         let side = |name: &str| {

@@ -105,18 +105,22 @@ impl Split {
         &self.stable
     }
 
+    /// The one on trial.
+    pub(crate) fn canary(&self) -> &Guest {
+        &self.canary
+    }
+
     /// How the version does that there was, and how the canary.
     #[must_use]
     pub fn counted(&self) -> [Counted; 2] {
         [self.tallies[0].counted(), self.tallies[1].counted()]
     }
 
-    /// Answers one request.
+    /// Answers one request, for which [`Self::is_for_canary`] has decided.
     ///
     /// # Errors
     /// As [`Guest::serve`].
-    pub(crate) async fn serve(&self, request: Incoming) -> Result<Response<Body>, Error> {
-        let is_canary = self.is_for_canary(&request.parts.headers, &request.peer.remote);
+    pub(crate) async fn serve(&self, request: Incoming, is_canary: bool) -> Result<Response<Body>, Error> {
         let guest = if is_canary { &self.canary } else { &self.stable };
         let (tally, begun) = (&self.tallies[usize::from(is_canary)], Instant::now());
         let served = Arc::clone(guest).serve(request).await;
@@ -137,7 +141,8 @@ impl Split {
         })
     }
 
-    fn is_for_canary(&self, fields: &HeaderMap, remote: &str) -> bool {
+    /// Whether a request with these fields, of the client at this address, is the canary's.
+    pub(crate) fn is_for_canary(&self, fields: &HeaderMap, remote: &str) -> bool {
         // Without the port, which is another one for each connection.
         let address = remote.rsplit_once(':').map_or(remote, |(address, _)| address).as_bytes();
         let key = match &self.sticky {
@@ -154,7 +159,8 @@ impl Split {
 
 impl Callee for Split {
     fn call(self: Arc<Self>, request: Incoming) -> Answered {
-        Box::pin(async move { self.serve(request).await })
+        let is_canary = self.is_for_canary(&request.parts.headers, &request.peer.remote);
+        Box::pin(async move { self.serve(request, is_canary).await })
     }
 }
 

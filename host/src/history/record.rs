@@ -10,12 +10,15 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of these bytes, in hexadecimal.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+pub(super) fn hexadecimal(digest: &[u8]) -> String {
     use fmt::Write as _;
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
-    }
-    text
+        text
+    })
 }
 
 /// A content, by its digest.

@@ -107,6 +107,15 @@ impl RouteStats {
         self.count(Some(status));
     }
 
+    /// Requests that were answered or given up, and those of them with a status from 500.
+    #[must_use]
+    pub fn requests(&self) -> (u64, u64) {
+        let is_failure = |index: usize| CODES.get(index).is_some_and(|code| *code >= 500);
+        self.codes.iter().enumerate().fold((0, 0), |(all, failed), (index, count)| {
+            (all + count.get(), failed + if is_failure(index) { count.get() } else { 0 })
+        })
+    }
+
     fn count(&self, status: Option<StatusCode>) {
         let index = match status {
             // By far the most, and the search is for the others.
@@ -216,7 +225,7 @@ mod tests {
         drop(Meter::new(Instant::now()));
         let expected = [("200", 2), ("other", 1), ("499", 1)].map(|(code, count)| (code.to_owned(), count));
         assert_eq!(stats.codes().collect::<Vec<_>>(), expected);
-        assert_eq!(stats.response_bytes.get(), 6);
+        assert_eq!((stats.response_bytes.get(), stats.requests()), (6, (4, 0)));
         assert_eq!(stats.duration.cumulative().last(), Some(("+Inf", 4)));
     }
 

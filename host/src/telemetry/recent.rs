@@ -56,10 +56,10 @@ impl Line {
         Self { time, level, target, message, ..Self::default() }
     }
 
-    /// Whether it is to be seen by who follows the lines about one handler.
+    /// Whether it is for one follower, about lines that could be any.
     #[must_use]
-    pub fn is_about(&self, handler: &str) -> bool {
-        self.handler.as_deref() == Some(handler) || self.target == LOST_TARGET
+    pub fn says_what_is_lost(&self) -> bool {
+        self.target == LOST_TARGET
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
         logs.push(line(7));
         let news = follow.next().await.unwrap();
         assert!(news.message.starts_with("5 lines were lost here"), "{news:?}");
-        assert!(news.is_about("any"));
+        assert!(news.says_what_is_lost());
         assert_eq!(follow.next().await.unwrap().message, "7");
     }
 }

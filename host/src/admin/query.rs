@@ -1,0 +1,48 @@
+//! The parameters of a request to the admin API.
+
+use http::{Request, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::api::Failed;
+use crate::deployer::CanaryWanted;
+use crate::history::Sticky;
+
+/// Names and values, decoded.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        let decode =
+            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let pairs = request.uri().query().unwrap_or_default().split('&');
+        Self(pairs.filter_map(|pair| pair.split_once('=')).map(|(k, v)| (decode(k), decode(v))).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What is wanted of a canary, if one is.
+    pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, Failed> {
+        let bad = |message: String| Failed::because(StatusCode::BAD_REQUEST, message);
+        let Some(share) = self.get("canary") else { return Ok(None) };
+        let percent =
+            crate::config::parse_percent(share).filter(|percent| *percent > 0.0 && *percent <= 100.0);
+        let Some(percent) = percent else {
+            return Err(bad(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%")));
+        };
+        let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            None | Some(("client", "")) => Sticky::Client,
+            Some(("header", name)) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
+                Sticky::Header(name.to_owned())
+            }
+            Some(("cookie", name)) if !name.is_empty() => Sticky::Cookie(name.to_owned()),
+            Some(_) => return Err(bad("`sticky` is client, header:NAME or cookie:NAME".to_owned())),
+        };
+        let seconds = |text: &str| {
+            text.parse().map_err(|_| bad(format!("`promote_after`: `{text}` is no number of seconds")))
+        };
+        let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
+        Ok(Some(CanaryWanted { share: (percent * 100.0).round() as u32, sticky, promote_after_s }))
+    }
+}
