@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::breaker::Breaker;
 use super::queue::Queue;
 use crate::limit::Limit;
-use crate::stats::{CodeStats, Counter, Histogram, Operations, Time, Timed};
+use crate::stats::{CodeStats, Counter, Histogram, Known, Operations, Time, Timed};
 
 /// How often the log is told of requests that a handler's limit turns away.
 const NEWS: Duration = Duration::from_secs(1);
@@ -217,10 +217,10 @@ impl Share {
     }
 }
 
-/// The shares of all handlers. A name keeps its share for as long as the process lives.
+/// The shares of all handlers. A name keeps its share as long as anything of it is there, and a while longer.
 #[derive(Debug)]
 pub struct Ledger {
-    shares: Mutex<BTreeMap<Arc<str>, Arc<Share>>>,
+    shares: Known<Arc<str>, Share>,
     /// Names with a deployment.
     in_use: AtomicU32,
     cores: u32,
@@ -231,19 +231,14 @@ pub struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self { shares: Mutex::default(), in_use: AtomicU32::new(0), cores, code: CodeStats::default() }
+        Self { shares: Known::default(), in_use: AtomicU32::new(0), cores, code: CodeStats::default() }
     }
 }
 
 impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Share>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The share of the handler of this name.
     pub(super) fn share(&self, name: &Arc<str>) -> Arc<Share> {
-        let new = || Arc::new(Share::new(Arc::clone(name), self.cores));
-        Arc::clone(self.lock().entry(Arc::clone(name)).or_insert_with(new))
+        self.shares.get(Arc::clone(name), |name| Share::new(Arc::clone(name), self.cores))
     }
 
     /// What was compiled, and what the cache had.
@@ -255,7 +250,7 @@ impl Ledger {
     /// All of them, by name.
     #[must_use]
     pub fn shares(&self) -> Vec<(Arc<str>, Arc<Share>)> {
-        self.lock().iter().map(|(name, share)| (Arc::clone(name), Arc::clone(share))).collect()
+        self.shares.all()
     }
 
     /// Handlers that are deployed, between which everything is shared.
