@@ -112,7 +112,14 @@ fn what_is_not_good_changes_nothing() {
         (&["rollback"], "there is no deployment before 1"),
         (&["promote"], "there is no canary"),
         (&["diff", "1", "9"], "deployment 9 is not kept"),
-        (&["deploy", "hello", "two.wat", "--canary", "0%"], "a percentage up to 100% is wanted"),
+        (
+            &["deploy", "hello", "two.wat", "--canary", "0.001%"],
+            "a percentage from 0.01% up to 100% is wanted",
+        ),
+        (
+            &["deploy", "hello", "two.wat", "--canary", "5%", "--promote-after", "500ms"],
+            "whole seconds are wanted",
+        ),
         (&["status", "--admin", "unix:nowhere.sock"], "no server answers at unix:nowhere.sock"),
     ] {
         let output = server.site.run(args);
@@ -177,7 +184,9 @@ fn status_and_logs_show_what_goes_on() {
     assert_eq!(status["handlers"][0]["handler"], "hello");
     assert_eq!(status["servers"]["server"].as_array().unwrap().len(), 2);
     let version = status["handlers"][0]["version"].as_str().unwrap().to_owned();
-    assert!(well(&server, &["status"]).contains(&format!("hello    {version}")));
+    let table = well(&server, &["status"]);
+    assert!(table.contains(&format!("hello    {version}")), "{table}");
+    assert!(table.contains("\nserver  /       hello\nserver  /fixed  respond"), "{table}");
     well(&server, &["deploy", "hello", "traps.wat"]);
     assert_eq!(server.get("/").status, 500);
     server.log.wait_for(&["the guest trapped"]);

@@ -186,6 +186,8 @@ impl Admin {
         if let Some(needs) = needs
             && let Err(refusal) = self.access.check(needs, known, request.headers())
         {
+            // Who is still sending may never see an answer.
+            upload::discard(request.into_body()).await;
             return api::refusal(refusal.status, &refusal.message);
         }
         self.page(page, values, request, &id).await

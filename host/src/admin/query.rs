@@ -4,6 +4,7 @@ use http::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use super::api::Failed;
+use crate::config::parse_share;
 use crate::deployer::CanaryWanted;
 use crate::history::Sticky;
 
@@ -26,11 +27,7 @@ impl Query {
     pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, Failed> {
         let bad = |message: String| Failed::because(StatusCode::BAD_REQUEST, message);
         let Some(share) = self.get("canary") else { return Ok(None) };
-        let percent =
-            crate::config::parse_percent(share).filter(|percent| *percent > 0.0 && *percent <= 100.0);
-        let Some(percent) = percent else {
-            return Err(bad(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%")));
-        };
+        let share = parse_share(share).map_err(|wanted| bad(format!("`canary`: `{share}`: {wanted}")))?;
         let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
             None | Some(("client", "")) => Sticky::Client,
             Some(("header", name)) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
@@ -40,9 +37,10 @@ impl Query {
             Some(_) => return Err(bad("`sticky` is client, header:NAME or cookie:NAME".to_owned())),
         };
         let seconds = |text: &str| {
-            text.parse().map_err(|_| bad(format!("`promote_after`: `{text}` is no number of seconds")))
+            let number = text.parse().ok().filter(|seconds| *seconds > 0);
+            number.ok_or_else(|| bad(format!("`promote_after`: `{text}` is no number of seconds from 1 on")))
         };
         let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
-        Ok(Some(CanaryWanted { share: (percent * 100.0).round() as u32, sticky, promote_after_s }))
+        Ok(Some(CanaryWanted { share, sticky, promote_after_s }))
     }
 }

@@ -30,15 +30,11 @@ pub(super) fn worse(config: &CanaryConfig, [stable, canary]: [Counted; 2]) -> Op
     if stable.requests.min(canary.requests) < config.min_requests * LATENCY_REQUESTS {
         return None;
     }
-    let limit = stable.p95.mul_f64(1.0 + config.latency_percent / 100.0);
+    let (stable, canary) = stable.p95.zip(canary.p95)?;
+    let limit = stable.mul_f64(1.0 + config.latency_percent / 100.0);
     // Latency is counted in classes, each twice the one before: the next class alone says nothing.
-    if canary.p95 > limit && canary.p95 > stable.p95 * 2 {
-        return Some(format!(
-            "95 % of its requests take up to {:?}, of the version before {:?}",
-            canary.p95, stable.p95
-        ));
-    }
-    None
+    (canary > limit && canary > stable * 2)
+        .then(|| format!("95 % of its requests take up to {canary:?}, of the version before {stable:?}"))
 }
 
 impl Deployer {
@@ -82,7 +78,7 @@ mod tests {
     use super::*;
 
     fn counted(requests: u64, failures: u64, p95_ms: u64) -> Counted {
-        Counted { requests, failures, p95: Duration::from_millis(p95_ms) }
+        Counted { requests, failures, p95: Some(Duration::from_millis(p95_ms)) }
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub struct Counted {
     pub requests: u64,
     /// Those that failed by the handler's fault: traps, limits of its own, and statuses from 500.
     pub failures: u64,
-    /// Until the head of the response 95 % took at most this long, within a factor of two.
-    pub p95: Duration,
+    /// Until the head of the response 95 % took at most this long, within a factor of two; `None` while there were none.
+    pub p95: Option<Duration>,
 }
 
 impl Tally {
@@ -88,7 +88,7 @@ impl Tally {
         Counted {
             requests: self.requests.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
-            p95: Duration::from_micros(250 << class.unwrap_or(0)),
+            p95: class.filter(|_| sum > 0).map(|class| Duration::from_micros(250 << class)),
         }
     }
 }
@@ -150,8 +150,10 @@ impl Split {
             StickyBy::Header(name) => fields.get(name).map(|value| value.as_bytes()),
             StickyBy::Cookie(name) => cookie(fields, name),
         };
-        // Its keys are fixed, so that a client stays where it is when the program starts again.
+        // Its keys are fixed, so that a client stays where it is when the program starts again. With the version in it, it is not
+        // the same clients who try each canary.
         let mut hasher = DefaultHasher::new();
+        self.canary.version().hash(&mut hasher);
         key.unwrap_or(address).hash(&mut hasher);
         hasher.finish() % u64::from(WHOLE) < u64::from(self.share)
     }
@@ -182,14 +184,14 @@ mod tests {
     #[test]
     fn latency_is_counted_in_classes() {
         let tally = Tally::default();
-        assert_eq!(tally.counted(), Counted { p95: Duration::from_micros(250), ..Counted::default() });
+        assert_eq!(tally.counted(), Counted::default());
         (0..95).for_each(|_| tally.note(Duration::from_micros(900), false));
         (0..5).for_each(|_| tally.note(Duration::from_secs(1_000), true));
         let counted = tally.counted();
         assert_eq!((counted.requests, counted.failures), (100, 5));
-        assert_eq!(counted.p95, Duration::from_millis(1));
+        assert_eq!(counted.p95, Some(Duration::from_millis(1)));
         tally.note(Duration::from_secs(1_000), true);
-        assert!(tally.counted().p95 > Duration::from_secs(60));
+        assert!(tally.counted().p95 > Some(Duration::from_secs(60)));
     }
 
     #[test]
