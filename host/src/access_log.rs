@@ -20,7 +20,7 @@ use crate::notes::Notes;
 use crate::request_id::RequestId;
 use crate::stats::RouteStats;
 use crate::telemetry::{Flush, LineWriter, Which};
-use crate::trace::{Span, Trace, method_name};
+use crate::trace::{Span, Trace, bare_host, span_name};
 
 mod line;
 
@@ -164,7 +164,7 @@ impl Record {
     fn end_span(&mut self) {
         let Some(span) = &mut self.span else { return };
         if let Some((stats, info)) = &self.route {
-            span.rename(format!("{} {}", method_name(&self.method), info.path()));
+            span.rename(format!("{} {}", span_name(&self.method), info.path()));
             span.set("http.route", info.path());
             span.set("wasmux.handler", &*stats.handler.name);
             if !stats.version.is_empty() {
@@ -187,24 +187,23 @@ impl Record {
 
 /// The span of a request, with what its head says.
 fn span(trace: &Arc<Trace>, request: &Parts, peer: &Peer, started: Instant) -> Span {
-    let method = method_name(&request.method);
     let begin = SystemTime::now().checked_sub(started.elapsed()).unwrap_or_else(SystemTime::now);
-    let mut span = trace.server(method.to_owned(), (begin, started));
-    span.set("http.request.method", method);
+    let mut span = trace.server(span_name(&request.method).to_owned(), (begin, started));
+    span.set_method(&request.method);
     span.set("url.scheme", peer.scheme);
     span.set("url.path", request.uri.path());
-    if let Some(query) = request.uri.query() {
-        span.set("url.query", query);
-    }
+    // Not the query: it may hold secrets.
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = request.uri.authority().map(http::uri::Authority::as_str).or(host);
     if let Some(host) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) {
-        span.set("server.address", host.host());
+        span.set("server.address", bare_host(host.host()));
         if let Some(port) = host.port_u16() {
             span.set("server.port", port);
         }
     }
-    span.set("client.address", line::host(&peer.remote));
+    if let Some(address) = line::host(&peer.remote) {
+        span.set("client.address", address);
+    }
     if let Some(agent) = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
         span.set("user_agent.original", agent);
     }

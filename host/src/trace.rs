@@ -20,7 +20,7 @@ mod queue;
 mod settings;
 mod span;
 
-pub use call::method_name;
+pub use call::{bare_host, method_name, span_name};
 pub use context::{Context, SpanId, TraceId};
 pub use queue::Exporting;
 pub use settings::TraceSettings;

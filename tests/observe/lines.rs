@@ -116,6 +116,20 @@ fn who_went_away_has_a_route() {
     assert_eq!((&json["handler"], &json["pattern"]), (&"sleep".into(), &"/{ms}".into()), "{json}");
 }
 
+/// There has to be a status, and the time is that of the request.
+#[test]
+fn combined_lines_of_who_went_away_have_499() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"combined\"\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  [routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).serve();
+    let mut conn = server.connect();
+    conn.request("GET", "/20000", &[], b"");
+    wait_for(&server, "at work", |page| value(page, "wasmux_guests_running{handler=\"sleep\"}") == Some(1.0));
+    conn.reset();
+    let parts = combined(&server.out.wait_for(&["/20000"]));
+    assert_eq!(parts[4..7], ["GET /20000 HTTP/1.1", "499", "-"]);
+}
+
 /// What nobody reads is lost, and counted; and it takes a bounded part of memory until then.
 #[test]
 fn lines_that_nobody_takes_are_counted() {

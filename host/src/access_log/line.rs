@@ -16,7 +16,10 @@ const FIELD_BYTES_MAX: usize = 8 << 10;
 /// What a line says.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
+    /// When it ended.
     time: String,
+    #[serde(skip)]
+    received: SystemTime,
     remote: &'a str,
     method: &'a str,
     target: String,
@@ -59,15 +62,17 @@ impl<'a> Line<'a> {
         let notes = record.notes.as_deref();
         let of_guest = notes.filter(|_| version.is_some());
         let tls = record.peer.tls.as_ref();
+        let (now, took) = (SystemTime::now(), record.started.elapsed());
         Self {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            time: rfc3339(now),
+            received: now.checked_sub(took).unwrap_or(now),
             remote: &record.peer.remote,
             method: record.method.as_str(),
             target: cut(record.target.clone().unwrap_or_else(|| record.uri.to_string())),
             protocol: format!("{:?}", record.version),
             status: record.status.map(|status| status.as_u16()),
             bytes: record.bytes,
-            duration_us: u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             complete: record.complete,
             handler: stats.map(|stats| &*stats.handler.name),
             pattern: record.route.as_ref().map(|(_, info)| info.pattern.as_str()),
@@ -123,20 +128,22 @@ impl<'a> Line<'a> {
         });
         format!(
             "{} - - [{}] \"{}\" {} {bytes} \"{referer}\" \"{agent}\"\n",
-            host(self.remote),
-            clf_time(&self.time),
+            host(self.remote).as_deref().unwrap_or("-"),
+            clf_time(&rfc3339(self.received)),
             escape(request.as_bytes()),
-            self.status(),
+            // As in nginx, and in the metrics: there is none, but there has to be one.
+            self.status.unwrap_or(499),
         )
     }
 }
 
-/// An address without its port; `-` when there is none.
-pub(super) fn host(remote: &str) -> String {
-    match remote.parse::<SocketAddr>() {
-        Ok(address) => address.ip().to_canonical().to_string(),
-        Err(_) => "-".to_owned(),
-    }
+/// An address without its port; `None` of a unix socket, which has none.
+pub(super) fn host(remote: &str) -> Option<String> {
+    Some(remote.parse::<SocketAddr>().ok()?.ip().to_canonical().to_string())
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// `2026-11-22T21:19:27.123Z` as `22/Nov/2026:21:19:27 +0000`.
@@ -224,12 +231,12 @@ mod tests {
     #[test]
     fn hosts_have_no_port() {
         for (remote, expected) in [
-            ("192.0.2.1:5", "192.0.2.1"),
-            ("[::1]:5", "::1"),
-            ("[::ffff:1.2.3.4]:5", "1.2.3.4"),
-            ("unix", "-"),
+            ("192.0.2.1:5", Some("192.0.2.1")),
+            ("[::1]:5", Some("::1")),
+            ("[::ffff:1.2.3.4]:5", Some("1.2.3.4")),
+            ("unix", None),
         ] {
-            assert_eq!(host(remote), expected);
+            assert_eq!(host(remote).as_deref(), expected);
         }
     }
 }
