@@ -1,4 +1,5 @@
 use std::io::{Read as _, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{MIRROR, page, site, value, version, wait_for};
 use crate::support::frames::{Client, DATA};
@@ -64,7 +65,10 @@ fn each_request_is_counted_where_it_belongs() {
     is_more("process_resident_memory_bytes");
     is_more("process_cpu_seconds_total");
     is_more("process_open_fds");
-    is_more("process_start_time_seconds");
+    is_more("process_max_fds");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - value(&page, "process_start_time_seconds").unwrap();
+    assert!((-2.0..3_600.0).contains(&age), "{age} s old");
     let peak = value(&page, "wasmux_guest_memory_peak_bytes{handler=\"mirror\"}").unwrap();
     assert!(peak >= 2.0 * 65_536.0, "{peak}");
     let asked =
@@ -186,9 +190,9 @@ fn tunnels_are_counted_while_they_last() {
     assert_eq!(json["complete"], true, "{json}");
 }
 
-/// A reload goes on counting what stays, and forgets what goes.
+/// A reload goes on counting what stays; what goes keeps its last numbers for who looks once a minute.
 #[test]
-fn series_go_with_their_routes() {
+fn series_outlive_their_routes() {
     let routes = |rest: &str| {
         format!(
             "[server]\nadmin = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\n[routes]\n\"/stays\" = {{ respond = \"ok\" }}\n{rest}"
@@ -201,11 +205,45 @@ fn series_go_with_their_routes() {
     std::fs::write(server.site.path("routes.toml"), routes("")).unwrap();
     server.signal("HUP");
     server.log.wait_for(&["reloaded"]);
-    let page = wait_for(&server, "without /goes", |page| !page.contains("route=\"/goes\""));
-    let stays = r#"wasmux_http_requests_total{server="server",route="/stays",handler="respond",version="",code="200"}"#;
-    assert_eq!(value(&page, stays), Some(1.0), "{page}");
+    assert_eq!(server.get("/goes").status, 404);
+    let page = page(&server);
+    let of = |path: &str| {
+        format!(
+            "wasmux_http_requests_total{{server=\"server\",route=\"/{path}\",handler=\"respond\",version=\"\",code=\"200\"}}"
+        )
+    };
+    let goes = of("goes");
+    assert_eq!(value(&page, &goes), Some(1.0), "{page}");
+    let stays = of("stays");
+    assert_eq!(value(&page, &stays), Some(1.0), "{page}");
     server.get("/stays");
-    assert_eq!(value(&super::page(&server), stays), Some(2.0));
+    assert_eq!(value(&super::page(&server), &stays), Some(2.0));
+    // It comes back.
+    std::fs::write(server.site.path("routes.toml"), routes("\"/goes\" = { respond = \"ok\" }\n")).unwrap();
+    server.signal("HUP");
+    server.log.wait_for_many("reloaded", 2);
+    server.get("/goes");
+    assert_eq!(value(&super::page(&server), &goes), Some(2.0));
+}
+
+/// Who is not asked after is not ill.
+#[test]
+fn an_upstream_without_checks_is_taken_for_healthy() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let routes = |health: &str| {
+        format!(
+            "[server]\nadmin = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\n[handlers.back]\n\
+             proxy = {{ to = [\"http://{nobody}\"]{health} }}\n[routes]\n\"/\" = \"back\"\n"
+        )
+    };
+    let server = site(&routes(", health = { path = \"/\", interval = \"1s\" }")).serve();
+    server.get("/");
+    let healthy = format!("wasmux_upstream_healthy{{handler=\"back\",upstream=\"http://{nobody}\"}}");
+    wait_for(&server, "ill", |page| value(page, &healthy) == Some(0.0));
+    std::fs::write(server.site.path("routes.toml"), routes("")).unwrap();
+    server.signal("HUP");
+    server.log.wait_for(&["reloaded"]);
+    wait_for(&server, "well", |page| value(page, &healthy) == Some(1.0));
 }
 
 #[test]

@@ -12,7 +12,11 @@ type Shares = [(Arc<str>, Arc<Share>)];
 
 pub(super) fn write(page: &mut Page, guests: &GuestEngine) {
     let shares = guests.ledger().shares();
-    page.family("wasmux_limit_hits_total", Kind::Counter, "Requests that have hit a limit.");
+    page.family(
+        "wasmux_limit_hits_total",
+        Kind::Counter,
+        "How often requests and calls of handlers have hit a limit.",
+    );
     for (handler, share) in &shares {
         for limit in Limit::ALL {
             page.sample(&[("handler", handler), ("reason", limit.name())], share.hits(limit));
