@@ -103,8 +103,8 @@ impl RouteStats {
     }
 
     /// Counts a request that was refused before it was one: it has taken no time that says anything.
-    pub fn refused(&self, status: StatusCode) {
-        self.count(Some(status));
+    pub fn refused(&self, status: u16) {
+        self.codes[index_of(status)].increment();
     }
 
     /// Requests that were answered or given up, and those of them with a status from 500.
@@ -120,11 +120,16 @@ impl RouteStats {
         let index = match status {
             // By far the most, and the search is for the others.
             Some(StatusCode::OK) => OK,
-            Some(status) => CODES.binary_search(&status.as_u16()).unwrap_or(CODES.len()),
+            Some(status) => index_of(status.as_u16()),
             None => CODES.len() + 1,
         };
         self.codes[index].increment();
     }
+}
+
+/// Where a status is in [`CODES`], or others behind them.
+fn index_of(status: u16) -> usize {
+    CODES.binary_search(&status).unwrap_or(CODES.len())
 }
 
 /// Where 200 is in [`CODES`].

@@ -155,8 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
         self.link.begin(facts.version == Version::HTTP_11, expects_continue);
         self.outbound.begin(self.clocks.write.map(|limit| now + limit));
         self.read_deadline = self.clocks.read.map(|limit| began.unwrap_or(now) + limit);
-        (self.owes_continue, self.sentry, self.awaited) =
-            (expects_continue, Sentry::default(), Awaited::Head);
+        (self.owes_continue, self.awaited) = (expects_continue, Awaited::Head);
+        self.sentry = Sentry::default();
         let body = match framing {
             RequestFraming::Length(0) => NetworkBody::none(),
             _ => {
@@ -389,10 +389,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
             }
             self.stream.shutdown().await?;
             self.inbound.clear();
-            let mut ignored = BytesMut::with_capacity(4096);
-            while is_sending && self.stream.read_buf(&mut ignored).await? > 0 {
-                ignored.clear();
-            }
+            let mut ignored = [0; 4096];
+            while is_sending && self.stream.read(&mut ignored).await? > 0 {}
             Ok::<_, io::Error>(())
         };
         // The client has had its time; what goes wrong now changes nothing.

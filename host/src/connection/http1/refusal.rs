@@ -1,7 +1,5 @@
 //! Answers to requests that are refused before they are one: written raw, and the connection ends behind them.
 
-use http::StatusCode;
-
 /// Why a request head, or a connection, is given up. `Display`ed in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -23,13 +21,13 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// The status that it is sent with.
-    pub(super) fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> u16 {
         match self {
-            Self::Malformed | Self::HostMissing | Self::HostMalformed => StatusCode::BAD_REQUEST,
-            Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Coding => StatusCode::NOT_IMPLEMENTED,
-            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::Malformed | Self::HostMissing | Self::HostMalformed => 400,
+            Self::Version => 505,
+            Self::HeadTooLarge => 431,
+            Self::Coding => 501,
+            Self::Expectation => 417,
         }
     }
 
@@ -80,7 +78,7 @@ mod tests {
     fn what_is_counted_is_what_is_sent() {
         use Refusal::{Coding, Expectation, HeadTooLarge, HostMalformed, HostMissing, Malformed, Version};
         for refusal in [Malformed, HostMissing, HostMalformed, Version, HeadTooLarge, Coding, Expectation] {
-            let start = format!("HTTP/1.1 {} ", refusal.status().as_u16());
+            let start = format!("HTTP/1.1 {} ", refusal.status());
             assert!(refusal.response().starts_with(&start), "{refusal:?}");
         }
     }
