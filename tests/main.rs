@@ -28,6 +28,7 @@ mod observe; // metrics, access log, lines of guests, traces to a collector
 mod outbound; // calls of guests to other servers and handlers: granted, refused, limited, cancelled
 mod p2; // wasi:http 0.2: every way a guest can fail; disconnects, reuse
 mod p3; // wasi:http 0.3: every way to answer and to fail, several requests in an instance, middleware
+mod profile; // samples of host and guests, for `go tool pprof` and people
 mod proxy; // the `proxy` handler, in front of servers that the tests are themselves
 mod resident; // whose code is in memory: loaded when needed, once; evicted; made again when the cache has lost it
 mod server; // listeners, connections, what the server answers by itself, the access log
@@ -38,5 +39,6 @@ mod streaming; // bodies in motion, both ways; slow clients and clients that go 
 mod support; // the program under test, clients, guests
 mod tidy; // house rules: directions of imports, sizes, words
 mod tls; // HTTPS: certificates by name, clients with certificates, files that change; several servers
+mod watch; // `serve --watch`: what is saved is served, what is broken says so
 mod wedge; // guests that compute for ever: threads of their own, limits, drains
 mod wire; // cases that real net/http was asked, byte for byte

@@ -139,12 +139,27 @@ fn words_have_their_place() {
     let only = [
         ("wasmtime::Config", &["host/src/guest/engine.rs"][..]),
         ("Config::new()", &["host/src/guest/engine.rs"]),
-        ("StatusCode::INTERNAL_SERVER_ERROR", &["host/src/rescue.rs", "host/src/admin/api.rs"]),
+        (
+            "StatusCode::INTERNAL_SERVER_ERROR",
+            &["host/src/rescue.rs", "host/src/admin/api.rs", "host/src/admin/profiles.rs"],
+        ),
         ("StatusCode::GATEWAY_TIMEOUT", &["host/src/rescue.rs"]),
         ("StatusCode::SERVICE_UNAVAILABLE", &["host/src/rescue.rs", "host/src/admin/api.rs"]),
-        ("StatusCode::BAD_REQUEST", &["host/src/rescue.rs", "host/src/admin/api.rs"]),
+        (
+            "StatusCode::BAD_REQUEST",
+            &["host/src/rescue.rs", "host/src/admin/api.rs", "host/src/admin/profiles.rs"],
+        ),
         ("StatusCode::PAYLOAD_TOO_LARGE", &["host/src/rescue.rs", "host/src/admin/api.rs"]),
-        ("unsafe {", &["host/src/guest/cache.rs", "host/src/guest/pages.rs", "host/src/main.rs"]),
+        (
+            "unsafe {",
+            &[
+                "host/src/guest/cache.rs",
+                "host/src/guest/images.rs",
+                "host/src/guest/pages.rs",
+                "host/src/main.rs",
+                "host/src/profile/signal.rs",
+            ],
+        ),
         (
             "println!",
             &["host/src/main.rs", "host/src/builder.rs", "host/src/cli.rs", "host/src/cli/invoke.rs"],

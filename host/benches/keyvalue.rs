@@ -134,7 +134,7 @@ async fn exchange(guest: &Arc<Guest>) {
         parts: Box::new(request.into_parts().0),
         authority: "localhost".to_owned(),
         body: RequestBody::full(bytes::Bytes::new()),
-        route: Arc::new(RouteInfo { pattern: "/".to_owned(), names: Vec::new() }),
+        route: Arc::new(RouteInfo { pattern: "/".to_owned(), names: Vec::new(), number: 0 }),
         values: Vec::new(),
         id: RequestIds::new().assign(&http::HeaderMap::new()),
         peer: Arc::new(peer),

@@ -109,7 +109,12 @@ struct Target {
 impl Target {
     fn new(path: &'static str, pattern: &str, name: &str, value: &'static str, body: Bytes) -> Self {
         let names = if name.is_empty() { vec![] } else { vec![name.to_owned()] };
-        Self { path, route: Arc::new(RouteInfo { pattern: pattern.to_owned(), names }), value, body }
+        Self {
+            path,
+            route: Arc::new(RouteInfo { pattern: pattern.to_owned(), names, number: 0 }),
+            value,
+            body,
+        }
     }
 
     fn incoming(&self, peer: &Arc<Peer>, id: RequestId) -> Incoming {

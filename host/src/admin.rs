@@ -25,6 +25,7 @@ use crate::deployer::Deployer;
 use crate::drain::Begun;
 use crate::listener::{Listener, Stream};
 use crate::metrics::{self, Metrics};
+use crate::profile::Profiler;
 use crate::request_id::{RequestId, RequestIds};
 use crate::rescue;
 use crate::telemetry::Logs;
@@ -34,6 +35,7 @@ mod api;
 mod dashboard;
 mod diff;
 mod logs;
+mod profiles;
 mod query;
 mod upload;
 
@@ -62,6 +64,8 @@ enum Page {
     Ready,
     /// What is counted, for Prometheus.
     Metrics,
+    /// What the process is at, for `go tool pprof`.
+    Profiles,
     /// Part of the admin API.
     Api(Operation),
     /// What all of this looks like, for people.
@@ -77,6 +81,7 @@ pub struct Admin {
     access: Access,
     draining: Begun,
     metrics: Metrics,
+    profiler: Profiler,
     deployer: Deployer,
     logs: Logs,
     /// Asks the process to drain.
@@ -93,6 +98,8 @@ pub struct About {
     pub draining: Begun,
     /// What is counted.
     pub metrics: Metrics,
+    /// What looks into the process.
+    pub profiler: Profiler,
     /// What is deployed, and how it is changed.
     pub deployer: Deployer,
     /// The latest lines of the log.
@@ -111,15 +118,16 @@ impl Admin {
         mux.insert("GET /live", Page::Live)?;
         mux.insert("GET /ready", Page::Ready)?;
         mux.insert("GET /metrics", Page::Metrics)?;
+        mux.insert("GET /debug/pprof/{name...}", Page::Profiles)?;
         mux.insert("GET /dashboard", Page::Dashboard)?;
         mux.insert("GET /{$}", Page::Home)?;
         for (pattern, operation) in Operation::ALL {
             mux.insert(pattern, Page::Api(operation))?;
         }
-        let About { draining, metrics, deployer, logs, drain } = about;
+        let About { draining, metrics, profiler, deployer, logs, drain } = about;
         let followers = Arc::new(Semaphore::new(logs::FOLLOWERS_MAX));
         let (uploads, ids) = (Semaphore::new(upload::UPLOADS_MAX), RequestIds::new());
-        Ok(Self { mux, access, draining, metrics, deployer, logs, drain, followers, uploads, ids })
+        Ok(Self { mux, access, draining, metrics, profiler, deployer, logs, drain, followers, uploads, ids })
     }
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
@@ -180,7 +188,7 @@ impl Admin {
         };
         let needs = match page {
             Page::Live | Page::Ready | Page::Dashboard | Page::Home => None,
-            Page::Metrics => Some(access::Right::Read),
+            Page::Metrics | Page::Profiles => Some(access::Right::Read),
             Page::Api(operation) => Some(operation.needs()),
         };
         if let Some(needs) = needs
@@ -205,6 +213,7 @@ impl Admin {
             Page::Ready if self.draining.get() => rescue::draining(id),
             Page::Ready => rescue::well("ready", id),
             Page::Metrics => typed(metrics::CONTENT_TYPE, self.metrics.text()),
+            Page::Profiles => self.profile(values.first().map_or("", String::as_str), &request).await,
             Page::Home => rescue::redirect("/dashboard", request.method(), id),
             Page::Dashboard => dashboard::response(),
             Page::Api(operation) => self.operate(operation, values, request).await,

@@ -9,6 +9,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+mod heard;
+mod seen;
+mod sources;
+mod workshop;
+
+pub use workshop::{Changes, Failure, Outcome, Workshop};
+
 /// What a crate is built into, by the name of the Rust target for it.
 const MODULE: &str = "wasm32-wasip1";
 const COMPONENT: &str = "wasm32-wasip2";
@@ -196,9 +203,24 @@ impl Run {
 }
 
 fn run_cargo(target: &str, workspace: &Path, packages: &[Package]) -> Result<Run, BuildError> {
+    let output = cargo_build(target, workspace, packages)
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| BuildError::Cargo(format!("cannot start cargo: {error}")))?;
+    let messages = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    let binaries = messages.filter_map(|message| binary_in(&message)).collect();
+    Ok(Run { success: output.status.success(), binaries })
+}
+
+/// The command that builds packages of one workspace.
+fn cargo_build(target: &str, workspace: &Path, packages: &[Package]) -> Command {
     let mut command = Command::new(cargo());
     command.current_dir(workspace).arg("build").args(["--profile", PROFILE, "--target", target]);
-    command.arg("--keep-going").arg("--message-format=json-render-diagnostics");
+    command.arg("--keep-going");
     let own_flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
     if [RUSTFLAGS_VARIABLES.as_slice(), &[&own_flags]]
         .concat()
@@ -215,23 +237,18 @@ fn run_cargo(target: &str, workspace: &Path, packages: &[Package]) -> Result<Run
         command.args(PROFILE_SETTINGS.iter().flat_map(|setting| ["--config", setting]));
     }
     command.args(packages.iter().flat_map(|package| ["-p", &package.name]));
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| BuildError::Cargo(format!("cannot start cargo: {error}")))?;
-    let messages = output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    let binaries =
-        messages.filter(|message| message["reason"] == "compiler-artifact").filter_map(|message| {
-            let files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
-            let binary =
-                files.map(Path::new).find(|file| file.extension() == Some(OsStr::new("wasm")))?.to_owned();
-            let manifest = Path::new(message["manifest_path"].as_str()?).canonicalize().ok()?;
-            Some((manifest, binary))
-        });
-    Ok(Run { success: output.status.success(), binaries: binaries.collect() })
+    command
+}
+
+/// The manifest and the binary of a crate, if this message of cargo is about one that was built.
+fn binary_in(message: &Value) -> Option<(PathBuf, PathBuf)> {
+    if message["reason"] != "compiler-artifact" {
+        return None;
+    }
+    let mut files = message["filenames"].as_array()?.iter().filter_map(Value::as_str).map(Path::new);
+    let binary = files.find(|file| file.extension() == Some(OsStr::new("wasm")))?.to_owned();
+    let manifest = Path::new(message["manifest_path"].as_str()?).canonicalize().ok()?;
+    Some((manifest, binary))
 }
 
 fn defines_profile(workspace: &Path) -> bool {

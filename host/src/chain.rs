@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Response;
 
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Broken, Error};
 use crate::guest::{Answer, Guest, Incoming, Next};
 use crate::rescue;
 use crate::stats::HandlerStats;
@@ -31,6 +31,12 @@ pub(crate) trait Callee: fmt::Debug + Send + Sync {
 impl Callee for Guest {
     fn call(self: Arc<Self>, request: Incoming) -> Answered {
         Box::pin(self.serve(request))
+    }
+}
+
+impl Callee for Broken {
+    fn call(self: Arc<Self>, _: Incoming) -> Answered {
+        Box::pin(std::future::ready(Err((&*self).into())))
     }
 }
 

@@ -23,6 +23,7 @@ mod invoke;
 mod kv;
 mod logs;
 mod new;
+mod profile;
 mod routes;
 mod serve;
 mod status;
@@ -54,6 +55,7 @@ enum Command {
   wasmux serve
   wasmux serve --config site/routes.toml --listen :80 --listen unix:/run/wasmux.sock
   wasmux serve handler.wasm --listen 127.0.0.1:0
+  wasmux serve --watch                  build each crate when it is saved; compile errors are the response
 
 SIGINT or SIGTERM drains: no new connections, requests in flight finish. A second one ends at once.
 SIGHUP reloads: reads the deployment again and serves it, unless anything is wrong with it.
@@ -143,6 +145,13 @@ Exit code 1 when no server runs.")]
   wasmux logs -f
   wasmux logs -f --handler hello")]
     Logs(logs::LogsArgs),
+    /// Sample what a server computes, host and guests, into a file
+    #[command(after_help = "Examples:
+  wasmux profile                              10 s to cpu.pb.gz: go tool pprof -http=: cpu.pb.gz
+  wasmux profile --handler hello -s 30 -o hello.pb.gz
+  wasmux profile flame                        flame.html, for a browser
+  wasmux profile heap -o - | go tool pprof -top -")]
+    Profile(profile::ProfileArgs),
     /// Check whether this machine has what wasmux needs, and say what to change
     Doctor(doctor::DoctorArgs),
     /// Compile a module for the process that asks for it: what the others start to load modules
@@ -168,6 +177,9 @@ struct ServeArgs {
     /// Serve what the file says, not what was deployed or rolled back to before
     #[arg(long, conflicts_with = "module")]
     from_file: bool,
+    /// Watch sources, modules and routes.toml: build what changes, and serve it anew
+    #[arg(long, short)]
+    watch: bool,
     /// A .wasm, .wat or .cwasm file or a crate folder, served on `/` without a deployment
     #[arg(value_name = "FILE.wasm")]
     module: Option<PathBuf>,
@@ -297,6 +309,7 @@ impl Cli {
             Command::Status(args) => status::status(&args),
             Command::Reload(server) => deploy::reload(&server),
             Command::Logs(args) => logs::logs(&args),
+            Command::Profile(args) => profile::profile(&args),
             Command::Doctor(args) => doctor::run(&args),
             Command::Compile(task) => compile::run(&task),
         };

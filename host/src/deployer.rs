@@ -16,13 +16,23 @@ use crate::guest::GuestEngine;
 use crate::history::{History, Origin, Record};
 use crate::resources::Resources;
 
+/// Why nothing but reloads is possible without a history.
+const NO_HISTORY: &str =
+    "this program keeps no deployments: its state folder cannot be written to, or it serves a single module";
+
+/// Why, in watch mode.
+const WATCHING: &str = "watch mode keeps no deployments, it serves what the files say: save them, or start `wasmux serve` \
+                        without `--watch`";
+
 mod change;
 mod draft;
 mod judge;
 mod source;
+mod watching;
 
 pub use change::{CanaryWanted, Change, Refused};
 pub use source::{From, Source};
+pub use watching::Watching;
 
 /// Makes deployments. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -50,6 +60,8 @@ pub struct Maker {
     pub resources: Resources,
     /// Where they are put on record; without it nothing survives the process, and only reloads are possible.
     pub history: Option<History>,
+    /// What is needed beside, in watch mode; there is no history then.
+    pub watching: Option<Watching>,
 }
 
 /// A deployment that is good, and its record.
@@ -122,12 +134,27 @@ impl Maker {
         })
     }
 
+    /// Where deployments are put on record.
+    ///
+    /// # Errors
+    /// Why they are not, in a sentence.
+    pub fn history(&self) -> Result<&History, &'static str> {
+        let why = if self.watching.is_some() { WATCHING } else { NO_HISTORY };
+        self.history.as_ref().ok_or(why)
+    }
+
     /// Builds and checks everything, applies migrations, and puts it on record. `last`: a record that is good for it, too, if it
     /// serves the same.
     fn make(&self, draft: Draft, last: Option<&Record>) -> Result<Made, Refused> {
         let (config, problems) = self.source.parse(&draft.text);
         let parts = (&self.engine, &self.resources);
-        let deployment = Deployment::build(&config, parts, &draft.modules(self.history.as_ref()), &problems);
+        let modules = match &self.watching {
+            None => draft.modules(self.history.as_ref()),
+            // Crates are not built for a file that is not good: it is being written at this moment.
+            Some(_) if !problems.is_empty() => return Err(Refused::Problems(problems.into_sorted())),
+            Some(watching) => watching.modules(&config, &self.source),
+        };
+        let deployment = Deployment::build(&config, parts, &modules, &problems);
         // Last of all: it is the only thing that cannot be taken back.
         if deployment.is_some() && problems.is_empty() {
             migrate(&config, &self.resources, &problems);
@@ -200,6 +227,7 @@ impl Deployer {
         let _changing = self.0.changing.lock().await;
         let (begun, before) = (Instant::now(), self.record());
         let (maker, last, done) = (self.0.maker.clone(), Arc::clone(&before), change.done());
+        let may_stay = matches!(change, Change::Sources);
         let make = move || {
             let draft = Draft::of_change(change, &last, &maker)?;
             maker.make(draft, Some(&last))
@@ -207,6 +235,11 @@ impl Deployer {
         // Reading, compiling and cargo take their time, which must not be that of requests.
         let made = tokio::task::spawn_blocking(make).await;
         match made.unwrap_or_else(|error| Err(Refused::Because(error.to_string()))) {
+            Ok(made) if may_stay && self.is_in_force(&made, &before) => {
+                tokio::task::spawn_blocking(move || drop(made));
+                let record = Record::clone(&before);
+                Ok(Changed { record, before: before.number, took: begun.elapsed(), fixed: Vec::new() })
+            }
             Ok(made) => Ok(self.put_in_force(made, &before, begun, done)),
             Err(refused) => {
                 refused.sentences().for_each(|sentence| tracing::error!("{sentence}"));
@@ -217,19 +250,33 @@ impl Deployer {
         }
     }
 
+    /// Whether this is what is served already.
+    fn is_in_force(&self, made: &Made, record: &Record) -> bool {
+        made.record.is_same(record) && made.deployment.broken() == self.deployment().broken()
+    }
+
     fn put_in_force(&self, made: Made, before: &Record, begun: Instant, done: &str) -> Changed {
         let Made { config, deployment, record } = made;
         let old = self.0.in_force.swap(Arc::new(deployment));
         self.0.record.store(Arc::new(record.clone()));
         let took = begun.elapsed();
         // Its code and its idle instances take a while to go, which with one thread would be everybody's.
-        tokio::task::spawn_blocking(move || drop(old));
+        let (watching, served) = (self.0.maker.watching.clone(), record.clone());
+        tokio::task::spawn_blocking(move || {
+            drop(old);
+            if let Some(watching) = watching {
+                watching.tidy(&served);
+            }
+        });
         // One that is the same as before keeps its number, and why that was made is no news.
         let why = match record.origin {
             Origin::Start | Origin::Reload => String::new(),
             ref other => format!(" ({other})"),
         };
-        tracing::info!("{done}: {}, deployment {}{why}", config.summary(), record.number);
+        // Of modules alone, whoever watches them says more.
+        if self.0.maker.watching.is_none() || record.routes != before.routes {
+            tracing::info!("{done}: {}, deployment {}{why}", config.summary(), record.number);
+        }
         let running = self.0.running.as_ref();
         let fixed = running.map(|(process, servers)| config.fixed_differences(process, servers));
         let fixed = fixed.unwrap_or_default();

@@ -8,6 +8,7 @@ use wasmux_mux::Mux;
 use self::load::{Handlers, Loaded, Loader, proxy};
 use crate::chain::{Callee, Link};
 use crate::config::{CanaryConfig, Config, ProblemKind, Problems, RouteConfig, RouteTarget, ServerConfig};
+use crate::error::Broken;
 use crate::guest::{Directory, GuestEngine, Next, RouteInfo};
 use crate::handler::{Counted, Files, Fixed, Handler, Split};
 use crate::history::Module;
@@ -29,6 +30,8 @@ pub struct Deployment {
     _callees: Vec<Arc<dyn Next>>,
     /// The modules that the history keeps of it, by handler.
     modules: BTreeMap<String, Module>,
+    /// What is wrong with handlers that are served all the same, in watch mode.
+    broken: BTreeMap<String, Arc<Broken>>,
     /// The handler with two versions.
     split: Option<Arc<Split>>,
     canary: CanaryConfig,
@@ -95,7 +98,6 @@ impl Deployment {
             let mux = mux.map(|pattern, &index| {
                 let (name, handler) = handlers[index].clone();
                 let names = pattern.names().map(str::to_owned).collect();
-                let info = Arc::new(RouteInfo { pattern: pattern.as_str().to_owned(), names });
                 let counted = |version| {
                     registry.route(RouteKey {
                         server: Arc::clone(&server_name),
@@ -106,6 +108,8 @@ impl Deployment {
                 };
                 let (stable, canary) = handler.versions();
                 let (stats, canary_stats) = (counted(stable), canary.map(counted));
+                let info = RouteInfo { pattern: pattern.as_str().to_owned(), names, number: stats.number };
+                let info = Arc::new(info);
                 Route { handler, name, info, stats, canary_stats }
             });
             (server.name.clone(), mux)
@@ -119,10 +123,15 @@ impl Deployment {
             Loaded::Split(split) => Some(Arc::clone(split)),
             _ => None,
         });
+        let broken = guests.iter().flatten().filter_map(|loaded| match loaded {
+            Loaded::Broken(broken) => Some((broken.handler.clone(), Arc::clone(broken))),
+            _ => None,
+        });
         guests.iter().all(Option::is_some).then_some(Self {
             servers,
             _callees,
             modules,
+            broken: broken.collect(),
             split,
             canary: config.canary.clone(),
         })
@@ -132,6 +141,12 @@ impl Deployment {
     #[must_use]
     pub fn modules(&self) -> &BTreeMap<String, Module> {
         &self.modules
+    }
+
+    /// What is wrong with handlers that are served all the same, by their names; nothing but in watch mode.
+    #[must_use]
+    pub fn broken(&self) -> &BTreeMap<String, Arc<Broken>> {
+        &self.broken
     }
 
     /// How the version does that there was, and how its canary, if there is one.
@@ -167,6 +182,7 @@ fn link(name: Arc<str>, handler: Loaded, registry: &Registry) -> Arc<dyn Next> {
         Loaded::Guest(guest) => guest,
         Loaded::Split(split) => split,
         Loaded::Proxy(proxy) => proxy,
+        Loaded::Broken(broken) => broken,
     };
     Arc::new(Link { stats, to })
 }

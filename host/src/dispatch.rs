@@ -175,6 +175,7 @@ async fn answer(
             let incoming = incoming(route, &route.stats, (parts, body, notes), authority, peer, id, values);
             Box::pin(proxy.serve(incoming, true)).await
         }
+        Handler::Broken(broken) => Err((&**broken).into()),
     };
     let response = result.unwrap_or_else(|error| {
         route.stats.handler.failed(error.kind());
@@ -201,7 +202,7 @@ fn found<'m>(
                 Handler::Guest(_) | Handler::Split(_) => {
                     found.values().map(|(_, value)| value.into_owned()).collect()
                 }
-                Handler::Fixed(_) | Handler::Files(_) | Handler::Proxy(_) => Vec::new(),
+                Handler::Fixed(_) | Handler::Files(_) | Handler::Proxy(_) | Handler::Broken(_) => Vec::new(),
             };
             return Ok((route, values));
         }

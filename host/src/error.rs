@@ -34,9 +34,30 @@ pub enum Kind {
     RequestBroken,
     /// The request's path is not one of the handler's.
     NotFound,
+    /// The handler does not compile or is no module that can be served, in watch mode; the cause is a [`Broken`].
+    Broken,
     /// Something of ours failed.
     Internal,
 }
+
+/// What is wrong with a handler, for whoever develops it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its name.
+    pub handler: String,
+    /// In a sentence or a few.
+    pub why: String,
+    /// What the compiler says, in lines; empty if it was not asked.
+    pub details: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is broken: {}", self.handler, self.why)
+    }
+}
+
+impl StdError for Broken {}
 
 /// Who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +74,7 @@ pub enum Origin {
 
 impl Kind {
     /// All but the limits, which are counted apart.
-    pub const NOT_LIMITS: [Self; 9] = [
+    pub const NOT_LIMITS: [Self; 10] = [
         Self::Trapped,
         Self::Aborted,
         Self::BadResponse,
@@ -62,6 +83,7 @@ impl Kind {
         Self::Upstream,
         Self::UpstreamTimeout,
         Self::RequestBroken,
+        Self::Broken,
         Self::Internal,
     ];
 
@@ -96,9 +118,12 @@ impl Kind {
                 | Limit::Instances
                 | Limit::GuestMemory => Origin::Host,
             },
-            Self::Trapped | Self::Aborted | Self::BadResponse | Self::NoResponse | Self::GuestError => {
-                Origin::Guest
-            }
+            Self::Trapped
+            | Self::Aborted
+            | Self::BadResponse
+            | Self::NoResponse
+            | Self::GuestError
+            | Self::Broken => Origin::Guest,
             Self::Upstream | Self::UpstreamTimeout => Origin::Upstream,
             Self::RequestBroken | Self::NotFound => Origin::Client,
             Self::Internal => Origin::Host,
@@ -119,6 +144,7 @@ impl Kind {
             Self::UpstreamTimeout => "upstream-timeout",
             Self::RequestBroken => "request-broken",
             Self::NotFound => "not-found",
+            Self::Broken => "broken",
             Self::Internal => "internal",
         }
     }
@@ -156,6 +182,11 @@ impl Error {
         self.is_old_news
     }
 
+    /// What is wrong with the handler, if that is what has failed the request.
+    pub(crate) fn broken(&self) -> Option<&Broken> {
+        self.cause.as_ref()?.downcast_ref()
+    }
+
     /// After what time another try may fare better, if that is known.
     #[must_use]
     pub const fn retries_after(&self) -> Option<Duration> {
@@ -172,6 +203,13 @@ impl Error {
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
         Self { kind, cause: None, retry_after: None, is_old_news: false }
+    }
+}
+
+/// Of a request to a broken handler. The log has it from when the handler broke.
+impl From<&Broken> for Error {
+    fn from(broken: &Broken) -> Self {
+        Self::new(Kind::Broken, broken.clone()).old_news()
     }
 }
 
@@ -194,6 +232,7 @@ impl fmt::Display for Error {
             Kind::UpstreamTimeout => "the upstream took too long",
             Kind::RequestBroken => "the request body is broken off or malformed",
             Kind::NotFound => "the path is not one of the handler's",
+            Kind::Broken => "the handler is broken",
             Kind::Internal => "internal error",
         })
     }

@@ -6,6 +6,7 @@ use http::header::LOCATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+use crate::error::Broken;
 use crate::guest::Guest;
 
 mod files;
@@ -29,6 +30,8 @@ pub enum Handler {
     Files(Files),
     /// Other servers.
     Proxy(Arc<Proxy>),
+    /// None, for the time being: what is wrong is the response.
+    Broken(Arc<Broken>),
 }
 
 impl Handler {
@@ -42,7 +45,7 @@ impl Handler {
                     [split.stable(), split.canary()].map(|guest| Arc::clone(guest.version()));
                 (stable, Some(canary))
             }
-            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) => ("".into(), None),
+            Self::Fixed(_) | Self::Files(_) | Self::Proxy(_) | Self::Broken(_) => ("".into(), None),
         }
     }
 }

@@ -248,6 +248,20 @@ impl History {
         self.sweep(held)
     }
 
+    /// Removes all artifacts but these files: of a history without records.
+    ///
+    /// # Errors
+    /// When one of them cannot be removed.
+    pub fn remove_others(&self, files: &BTreeSet<PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(self.artifacts())? {
+            let path = entry?.path();
+            if !files.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes artifacts that no record names. Those that are younger than a deployment takes are left: they may be for the next.
     fn sweep(&self, _held: &Held) -> io::Result<()> {
         const YOUNG: Duration = Duration::from_secs(3600);

@@ -43,7 +43,9 @@ pub mod drain;
 pub mod handover;
 pub mod metrics;
 pub mod notify;
+pub mod profile;
 pub mod upgrade;
+pub mod watch;
 
 // Beside the path.
 pub mod activity;
@@ -58,5 +60,6 @@ mod printable;
 pub mod request_id;
 pub mod stats;
 mod strip;
+pub mod tag;
 mod tempo;
 pub mod trace;

@@ -29,6 +29,7 @@ pub(crate) fn respond(error: &Error, id: &RequestId) -> Response<Body> {
         Kind::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took too long"),
         Kind::RequestBroken => (StatusCode::BAD_REQUEST, "the request body is broken off or malformed"),
         Kind::NotFound => return not_found(id),
+        Kind::Broken => return broken(error, id),
         Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
     let mut response = text(
@@ -91,6 +92,18 @@ const fn at(limit: Limit) -> (StatusCode, &'static str) {
             (StatusCode::REQUEST_TIMEOUT, "the response was taken too slowly")
         }
     }
+}
+
+/// The one response that tells internals: in watch mode, to whoever is about to mend them.
+fn broken(error: &Error, id: &RequestId) -> Response<Body> {
+    let mut content = match error.broken() {
+        Some(broken) => format!("{broken} (request {id})\n"),
+        None => format!("{error} (request {id})\n"),
+    };
+    if let Some(broken) = error.broken().filter(|broken| !broken.details.is_empty()) {
+        content += &format!("\n{}", broken.details);
+    }
+    text(StatusCode::INTERNAL_SERVER_ERROR, content, id)
 }
 
 /// Writes the error to the log: loud when a guest or we failed, quiet when a client did.

@@ -5,7 +5,7 @@
 //! configured, never by what clients send.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -129,6 +129,8 @@ pub struct Registry {
     /// Those that listen, which a process keeps to its end.
     servers: Mutex<BTreeMap<Arc<str>, Arc<ServerStats>>>,
     routes: Known<RouteKey, RouteStats>,
+    /// Numbers that routes have had.
+    numbers: AtomicU32,
     handlers: Known<Arc<str>, HandlerStats>,
     upstreams: Known<UpstreamKey, UpstreamStats>,
     stores: Known<String, Operations>,
@@ -139,6 +141,7 @@ impl Default for Registry {
         Self {
             servers: Mutex::default(),
             routes: Known::default(),
+            numbers: AtomicU32::new(0),
             handlers: Known::default(),
             // One that is ill and gone is not to be worried about.
             upstreams: Known::of_the_present(),
@@ -173,7 +176,11 @@ impl Registry {
     /// The route of this server, pattern, handler and version.
     pub fn route(&self, key: RouteKey) -> Arc<RouteStats> {
         let handler = self.handler(&key.handler);
-        self.routes.get(key, |key| RouteStats::new(handler, Arc::clone(&key.version)))
+        self.routes.get(key, |key| {
+            // None is given twice: what a profile has of a route that is gone must not become another's.
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+            RouteStats::new(handler, Arc::clone(&key.version), number)
+        })
     }
 
     /// The handler of this name.

@@ -279,6 +279,7 @@ fn a_collector_that_is_down_costs_spans_and_nothing_else() {
     }
     let lost = "wasmux_trace_spans_total{outcome=\"failed\"}";
     wait_for(&server, "12 lost", |page| value(page, lost) == Some(12.0));
+    server.log.wait_for(&["spans are lost"]);
     assert_eq!(server.log.count("spans are lost"), 1);
     assert_eq!(server.get("/mirror/1").status, 200);
 }

@@ -19,7 +19,7 @@ const PATH: &[&str] = &[
 ];
 
 /// Modules of `host/src` and what they never import, as `crate::NAME`.
-pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 31] = [
+pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 34] = [
     (
         "guest",
         &[&[
@@ -150,8 +150,26 @@ pub(super) const FORBIDDEN: [(&str, &[&[&str]]); 31] = [
     ("resources", &[PATH, &["body", "drain", "guest", "tls"]]),
     ("hop_by_hop", &[PATH, &["body", "drain", "guest", "tls"]]),
     ("outbound", &[PATH, &["body", "chain", "drain", "guest", "tls", "upstream"]]),
+    ("profile", &[PATH, &["admin", "drain", "tls"]]),
     ("request_id", &[PATH, &["guest"]]),
+    ("tag", &[PATH, &["drain", "guest", "profile", "stats"]]),
     ("upstream", &[PATH, &["body", "chain", "drain", "guest", "tls"]]),
+    (
+        "watch",
+        &[&[
+            "admin",
+            "cli",
+            "config",
+            "connection",
+            "dispatch",
+            "drain",
+            "guest",
+            "handler",
+            "listener",
+            "rescue",
+            "server",
+        ]],
+    ),
 ];
 
 /// The contracts between host and guests: siblings in `guest/abi`, none of which knows another.

@@ -134,7 +134,7 @@ pub(crate) fn incoming(request: Request<Bytes>) -> Incoming {
         link: None,
         activity: Activity::new(),
     };
-    let route = RouteInfo { pattern: "/{name}".to_owned(), names: vec!["name".to_owned()] };
+    let route = RouteInfo { pattern: "/{name}".to_owned(), names: vec!["name".to_owned()], number: 0 };
     Incoming {
         parts: Box::new(parts),
         authority: "example.com".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -108,11 +109,8 @@ impl Access {
                 }),
             };
         };
-        let given = fields.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.split_once(' '));
-        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         // Digests are compared, so that the time it takes says nothing of the token.
-        if given.is_some_and(|(_, given)| digest(given.trim()) == *token) {
+        if given_token(fields).is_some_and(|given| digest(&given) == *token) {
             return Ok(());
         }
         Err(Refusal {
@@ -120,6 +118,20 @@ impl Access {
             message: "the token is missing or wrong: `Authorization: Bearer TOKEN`".to_owned(),
         })
     }
+}
+
+/// The token of a request: a bearer's (RFC 6750 section 2.1), or the password of whoever (RFC 7617), which is what tools send
+/// that only take a URL.
+fn given_token(fields: &HeaderMap) -> Option<String> {
+    let (scheme, given) = fields.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(given.trim().to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64_STANDARD.decode(given.trim()).ok()?).ok()?;
+    Some(pair.split_once(':')?.1.to_owned())
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -149,6 +161,10 @@ mod tests {
         for right in [Right::Read, Right::Operate] {
             assert!(closed.check(right, stranger, &fields("Bearer 0123456789abcdef")).is_ok());
             assert!(closed.check(right, stranger, &fields("bearer  0123456789abcdef")).is_ok());
+            assert!(
+                closed.check(right, stranger, &fields("Basic OjAxMjM0NTY3ODlhYmNkZWY=")).is_ok(),
+                "as a password"
+            );
             for bad in ["Bearer 0123456789abcde", "Basic 0123456789abcdef", "0123456789abcdef", "Bearer"] {
                 let refusal = closed.check(right, stranger, &fields(bad)).unwrap_err();
                 assert_eq!(refusal.status, StatusCode::UNAUTHORIZED, "{bad}");

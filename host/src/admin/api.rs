@@ -80,10 +80,10 @@ impl Operation {
 }
 
 /// Why there is no answer, or another one than was asked for.
-pub(super) struct Failed(StatusCode, Value);
+struct Failed(StatusCode, Value);
 
 impl Failed {
-    pub(super) fn because(status: StatusCode, message: impl Into<String>) -> Self {
+    fn because(status: StatusCode, message: impl Into<String>) -> Self {
         Self(status, json!({ "message": message.into() }))
     }
 }
@@ -183,8 +183,7 @@ impl Admin {
     }
 
     fn history(&self) -> Result<&History, Failed> {
-        let missing = || Failed::because(StatusCode::CONFLICT, "this program keeps no deployments");
-        self.deployer.maker().history.as_ref().ok_or_else(missing)
+        self.deployer.maker().history().map_err(|why| Failed::because(StatusCode::CONFLICT, why))
     }
 
     fn deployments(&self) -> Answer {
@@ -259,7 +258,7 @@ impl Admin {
 
     async fn put_module(&self, handler: String, query: &Query, request: Request<Incoming>) -> Answer {
         let bad = |message: &str| Failed::because(StatusCode::BAD_REQUEST, message);
-        let canary = query.canary()?;
+        let canary = query.canary().map_err(|why| bad(&why))?;
         let form = match query.get("form") {
             None => "wasm".to_owned(),
             Some(form) if ["wasm", "wat"].contains(&form) => form.to_owned(),

@@ -1,9 +1,8 @@
 //! The parameters of a request to the admin API.
 
-use http::{Request, StatusCode};
+use http::Request;
 use percent_encoding::percent_decode_str;
 
-use super::api::Failed;
 use crate::config::parse_share;
 use crate::deployer::CanaryWanted;
 use crate::history::Sticky;
@@ -23,22 +22,21 @@ impl Query {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// What is wanted of a canary, if one is.
-    pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, Failed> {
-        let bad = |message: String| Failed::because(StatusCode::BAD_REQUEST, message);
+    /// What is wanted of a canary, if one is; or a sentence about what is wrong.
+    pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, String> {
         let Some(share) = self.get("canary") else { return Ok(None) };
-        let share = parse_share(share).map_err(|wanted| bad(format!("`canary`: `{share}`: {wanted}")))?;
+        let share = parse_share(share).map_err(|wanted| format!("`canary`: `{share}`: {wanted}"))?;
         let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
             None | Some(("client", "")) => Sticky::Client,
             Some(("header", name)) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
                 Sticky::Header(name.to_owned())
             }
             Some(("cookie", name)) if !name.is_empty() => Sticky::Cookie(name.to_owned()),
-            Some(_) => return Err(bad("`sticky` is client, header:NAME or cookie:NAME".to_owned())),
+            Some(_) => return Err("`sticky` is client, header:NAME or cookie:NAME".to_owned()),
         };
         let seconds = |text: &str| {
             let number = text.parse().ok().filter(|seconds| *seconds > 0);
-            number.ok_or_else(|| bad(format!("`promote_after`: `{text}` is no number of seconds from 1 on")))
+            number.ok_or_else(|| format!("`promote_after`: `{text}` is no number of seconds from 1 on"))
         };
         let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
         Ok(Some(CanaryWanted { share, sticky, promote_after_s }))

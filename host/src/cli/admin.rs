@@ -228,10 +228,19 @@ fn broken(error: hyper::Error) -> Failed {
 /// What the server says about why not.
 async fn refused(response: Response<Incoming>) -> Failed {
     let status = response.status();
+    let is_profile = response.headers().contains_key("x-go-pprof");
     let Ok(body) = response.into_body().collect().await else {
         return Failed::Refused(vec![status.to_string()]);
     };
-    let answer: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    let bytes = body.to_bytes();
+    let answer: Value = match serde_json::from_slice(&bytes) {
+        Ok(answer) => answer,
+        // Profiles are refused in plain words, as Go does.
+        Err(_) if is_profile => {
+            return Failed::Refused(vec![String::from_utf8_lossy(&bytes).trim().to_owned()]);
+        }
+        Err(_) => Value::Null,
+    };
     let error = &answer["error"];
     let problem = |problem: &Value| {
         let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();

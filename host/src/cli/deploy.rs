@@ -191,6 +191,7 @@ fn in_state(
         engine: engine(&process)?,
         resources: Resources::default(),
         history: Some(history.clone()),
+        watching: None,
     };
     change(maker, &history).map_err(|refused| refused.sentences().collect::<Vec<_>>().join("\nwasmux: "))
 }

@@ -112,7 +112,7 @@ fn matched(args: &InvokeArgs, path: &str, host: &str) -> Result<(RouteInfo, Vec<
         Found::Match(found) => {
             let (names, values) =
                 found.values().map(|(name, value)| (name.to_owned(), value.into_owned())).unzip();
-            Ok((RouteInfo { pattern: args.pattern.to_string(), names }, values))
+            Ok((RouteInfo { pattern: args.pattern.to_string(), names, number: 0 }, values))
         }
         _ => Err(format!("--pattern {}: it does not match {} {path}", args.pattern, args.method)),
     }

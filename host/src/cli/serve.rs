@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -17,19 +18,21 @@ use crate::access_log::AccessLog;
 use crate::admin::access::Access;
 use crate::admin::{About, Admin};
 use crate::config::{AccessLogFormat, AdminConfig, Config, Problems, ProcessConfig, ServerConfig};
-use crate::deployer::{Deployer, From, Made, Maker, Refused, Source};
+use crate::deployer::{Deployer, From, Made, Maker, Refused, Source, Watching};
 use crate::dispatch::Dispatcher;
 use crate::drain::Drain;
 use crate::handover::{Environment, Handover};
 use crate::history::History;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
+use crate::profile::Profiler;
 use crate::resources::Resources;
 use crate::server::Server;
 use crate::telemetry::Logs;
 use crate::tls::{ClientAuth, Tls};
 use crate::trace::{Exporting, Tracer};
 use crate::upgrade::Program;
+use crate::watch::Watch;
 
 mod life;
 mod signals;
@@ -56,8 +59,17 @@ pub(super) fn run(args: ServeArgs, environment: &Environment, logs: Logs) -> Exi
         Ok(engine) => engine,
         Err(message) => return fail(message),
     };
-    let history = history(&source, &process);
-    let maker = Maker { source, engine, resources: Resources::default(), history };
+    let scratch = match args.watch.then(scratch).transpose() {
+        Ok(scratch) => scratch,
+        Err(error) => return fail(format_args!("`--watch` needs a folder for temporary files: {error}")),
+    };
+    let watching = match scratch.as_ref().map(|folder| Watching::new(folder.path())).transpose() {
+        Ok(watching) => watching,
+        Err(error) => return fail(format_args!("`--watch` cannot keep copies of modules: {error}")),
+    };
+    // In watch mode what was deployed does not matter, and what is served was not deployed; the folder is for others, too.
+    let history = history(&source, &process).filter(|_| !args.watch);
+    let maker = Maker { source, engine, resources: Resources::default(), history, watching };
     let made = match maker.first(args.from_file) {
         Ok(made) => made,
         Err(refused) => return refuse(&refused),
@@ -87,6 +99,11 @@ fn refuse(refused: &Refused) -> ExitCode {
             fail(format_args!("{why}; `wasmux serve --from-file` serves what the file says"))
         }
     }
+}
+
+/// A folder for the time of this process.
+fn scratch() -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix("wasmux-watch-").tempdir()
 }
 
 /// Where deployments are kept, if they can be. A module that is served alone has no place for them.
@@ -145,6 +162,7 @@ async fn serve(start: Start) -> ExitCode {
         Err(message) => return fail(message),
     };
     let registry = Arc::clone(resources.registry());
+    let profiler = Profiler::new(maker.engine.clone(), Arc::clone(&registry));
     let metrics = Metrics::new(maker.engine.clone(), resources, exporting.as_ref().map(Exporting::stats));
     let access = access(config.process.admin.as_ref(), admin_tls);
     let is_default = config.process.admin.as_ref().is_none_or(|admin| admin.is_default);
@@ -165,8 +183,8 @@ async fn serve(start: Start) -> ExitCode {
         certificates: server.certificates(),
         status,
     };
-    let judging = tokio::spawn(deployer.clone().judge());
-    let about = About { draining: drain.begun(), metrics, deployer, logs, drain: ask_to_drain };
+    let tending = tend(deployer.clone());
+    let about = About { draining: drain.begun(), metrics, profiler, deployer, logs, drain: ask_to_drain };
     let answering = match listener.map(|listener| answer(listener, access, about, is_default)).transpose() {
         Ok(answering) => answering,
         Err(message) => return fail(message),
@@ -179,7 +197,7 @@ async fn serve(start: Start) -> ExitCode {
         () = serving => OK,
         code = life.live(signals) => code,
     };
-    judging.abort();
+    tending.abort();
     if let Some(task) = answering {
         // Awaited so that its listener is gone, and with it the file of a unix socket.
         task.abort();
@@ -189,6 +207,14 @@ async fn serve(start: Start) -> ExitCode {
         exporting.flush().await;
     }
     code
+}
+
+/// Changes what is in force when there is reason to: what is saved is served in watch mode, else canaries are judged.
+fn tend(deployer: Deployer) -> JoinHandle<()> {
+    match deployer.maker().watching.clone() {
+        None => tokio::spawn(deployer.judge()),
+        Some(watching) => tokio::spawn(Watch::new(deployer, watching.workshop).run()),
+    }
 }
 
 /// Begins to answer on the admin listener. One that nobody has asked for is not spoken of.

@@ -8,6 +8,8 @@ use crate::history::{Module, Sticky};
 pub enum Change {
     /// Everything is read from the file again; what came from elsewhere is let go of.
     Reload,
+    /// In watch mode: as [`Self::Reload`], but what comes out the same is left alone.
+    Sources,
     /// Another module for a handler; all else stays.
     Deploy {
         /// The handler.
@@ -43,7 +45,7 @@ impl Change {
     #[must_use]
     pub fn done(&self) -> &'static str {
         match self {
-            Self::Reload => "reloaded",
+            Self::Reload | Self::Sources => "reloaded",
             Self::Deploy { .. } | Self::Routes(_) => "deployed",
             Self::Promote => "promoted",
             Self::Rollback(_) | Self::Verdict(_) => "rolled back",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Maker, Refused};
+use super::{Change, Maker, NO_HISTORY, Refused};
 use crate::config::Config;
 use crate::deployment::{Deployment, Modules};
 pub(super) use crate::history::digest_of;
@@ -22,9 +22,7 @@ pub(super) struct Draft {
 
 /// Nothing can be kept.
 fn no_history() -> Refused {
-    Refused::Because(
-        "this program keeps no deployments: its state folder cannot be written to, or it serves a single module".to_owned(),
-    )
+    Refused::Because(NO_HISTORY.to_owned())
 }
 
 impl Draft {
@@ -50,15 +48,15 @@ impl Draft {
 
     /// What a change makes of the one in force.
     pub(super) fn of_change(change: Change, last: &Record, maker: &Maker) -> Result<Self, Refused> {
-        if let Change::Reload = change {
+        if let Change::Reload | Change::Sources = change {
             let text = maker.source.text()?;
             return Ok(Self { origin: Origin::Reload, ..Self::of_file(text) });
         }
-        let history = maker.history.as_ref().ok_or_else(no_history)?;
+        let history = maker.history().map_err(|why| Refused::Because(why.to_owned()))?;
         let mut draft = Self::of_record(last, Some(history))?;
         draft.file_sha256 = digest_of(maker.source.text()?.as_bytes());
         match change {
-            Change::Reload => {}
+            Change::Reload | Change::Sources => {}
             Change::Deploy { handler, module, canary } => {
                 if !last.modules.contains_key(&handler) {
                     return Err(no_such_handler(&handler, last));
@@ -112,7 +110,12 @@ impl Draft {
     }
 
     pub(super) fn modules(&self, history: Option<&History>) -> Modules {
-        Modules { history: history.cloned(), pinned: self.pinned.clone(), canary: self.canary.clone() }
+        Modules {
+            history: history.cloned(),
+            pinned: self.pinned.clone(),
+            canary: self.canary.clone(),
+            built: None,
+        }
     }
 
     /// The record of what was made of it, without a number.

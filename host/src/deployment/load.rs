@@ -7,8 +7,9 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::link;
-use crate::builder;
+use crate::builder::{self, Failure, Outcome};
 use crate::config::{Config, HandlerConfig, KvBackend, KvConfig, ProblemKind, Problems};
+use crate::error::Broken;
 use crate::guest::cache::CodeCache;
 use crate::guest::{DatabaseGrant, Directory, Guest, GuestEngine, GuestSettings, Next, Outgoing};
 use crate::handler::{Handler, Proxy, Split, StickyBy};
@@ -29,6 +30,9 @@ pub struct Modules {
     pub pinned: BTreeMap<String, Module>,
     /// A version on trial.
     pub canary: Option<Canary>,
+    /// In watch mode: how it went with each crate folder. Then nothing is built here, and a handler that cannot be served is
+    /// [`Handler::Broken`], and no problem of the deployment.
+    pub built: Option<BTreeMap<PathBuf, Outcome>>,
 }
 
 /// A handler of `[handlers]`.
@@ -37,6 +41,7 @@ pub(super) enum Loaded {
     Guest(Arc<Guest>),
     Split(Arc<Split>),
     Proxy(Arc<Proxy>),
+    Broken(Arc<Broken>),
 }
 
 impl Loaded {
@@ -45,6 +50,7 @@ impl Loaded {
             Self::Guest(guest) => Handler::Guest(guest),
             Self::Split(split) => Handler::Split(split),
             Self::Proxy(proxy) => Handler::Proxy(proxy),
+            Self::Broken(broken) => Handler::Broken(broken),
         }
     }
 }
@@ -80,8 +86,24 @@ pub(super) struct Handlers {
 struct Common {
     stores: Vec<Option<kv::Store>>,
     cache: CodeCache,
-    /// The module of each crate folder that was built.
-    binaries: BTreeMap<PathBuf, PathBuf>,
+    /// The module of each crate folder that was built; of others why not, unless that was reported.
+    binaries: BTreeMap<PathBuf, Outcome>,
+}
+
+/// Why a handler cannot be served.
+struct Unfit {
+    kind: ProblemKind,
+    /// How each sentence begins, when it is a problem of the deployment.
+    subject: String,
+    sentences: Vec<String>,
+    /// What the compiler says.
+    details: String,
+}
+
+impl Unfit {
+    fn one(kind: ProblemKind, subject: String, sentence: String) -> Self {
+        Self { kind, subject, sentences: vec![sentence], details: String::new() }
+    }
 }
 
 impl Loader<'_> {
@@ -126,31 +148,60 @@ impl Loader<'_> {
             return Some(Loaded::Proxy(proxy(name, settings, self.outbound, self.resources.registry())));
         }
         let settings = self.settings(handler, next, common)?;
+        match self.guest(handler, &settings, common, modules) {
+            Ok(loaded) => loaded,
+            Err(unfit) => self.unfit(handler, unfit),
+        }
+    }
+
+    /// A handler with what is wrong with it in its place, in watch mode; else that is a problem.
+    fn unfit(&self, handler: &HandlerConfig, unfit: Unfit) -> Option<Loaded> {
+        let Unfit { kind, subject, sentences, details } = unfit;
+        if self.modules.built.is_none() {
+            for sentence in sentences {
+                self.problems.add_at_line(kind, handler.line, format!("{subject}: {sentence}"));
+            }
+            return None;
+        }
+        let broken = Broken { handler: handler.settings.name.clone(), why: sentences.join("; "), details };
+        Some(Loaded::Broken(Arc::new(broken)))
+    }
+
+    /// Finds and links a handler's module, or both. `None` when there is none, which was reported.
+    fn guest(
+        &self,
+        handler: &HandlerConfig,
+        settings: &GuestSettings,
+        common: &Common,
+        modules: &mut BTreeMap<String, Module>,
+    ) -> Result<Option<Loaded>, Unfit> {
         let name = &handler.settings.name;
-        let (shown, file) = self.file(handler, common, modules)?;
+        let Some((shown, file)) = self.file(handler, common, modules)? else { return Ok(None) };
         let deploy = |shown: &str, file: &Path| {
             let deployed = Guest::deploy(self.engine, file, &common.cache, settings.clone());
-            let deployed = deployed.map_err(|error| {
-                for problem in error.problems {
-                    let message = format!("handler `{name}` ({shown}): {problem}");
-                    self.problems.add_at_line(ProblemKind::ModuleInvalid, handler.line, message);
-                }
-            });
-            deployed.ok().map(Arc::new)
+            deployed.map(Arc::new).map_err(|error| Unfit {
+                kind: ProblemKind::ModuleInvalid,
+                subject: format!("handler `{name}` ({shown})"),
+                sentences: error.problems,
+                details: String::new(),
+            })
         };
         let guest = deploy(&shown, &file)?;
         let canary = self.modules.canary.as_ref().filter(|canary| canary.handler == *name);
         let Some((canary, history)) = canary.zip(self.modules.history.as_ref()) else {
-            return Some(Loaded::Guest(guest));
+            return Ok(Some(Loaded::Guest(guest)));
         };
         let shown = format!("version {}", canary.module.version());
         let other = deploy(&shown, &history.path(&canary.module))?;
         let sticky = match &canary.sticky {
             Sticky::Client => StickyBy::Client,
-            Sticky::Header(name) => StickyBy::Header(HeaderName::from_bytes(name.as_bytes()).ok()?),
+            Sticky::Header(name) => match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => StickyBy::Header(name),
+                Err(_) => return Ok(None),
+            },
             Sticky::Cookie(name) => StickyBy::Cookie(name.clone()),
         };
-        Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky))))
+        Ok(Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky)))))
     }
 
     fn settings(
@@ -169,49 +220,54 @@ impl Loader<'_> {
         Some(settings)
     }
 
-    /// The file of a handler's module, where it is kept if it is, and how it is called to people.
+    /// The file of a handler's module, where it is kept if it is, and how it is called to people. `None` when there is none, which
+    /// was reported.
     fn file(
         &self,
         handler: &HandlerConfig,
         common: &Common,
         modules: &mut BTreeMap<String, Module>,
-    ) -> Option<(String, PathBuf)> {
+    ) -> Result<Option<(String, PathBuf)>, Unfit> {
         let name = &handler.settings.name;
         let pinned = self.modules.pinned.get(name);
         if let Some((module, history)) = pinned.zip(self.modules.history.as_ref()) {
             modules.insert(name.clone(), module.clone());
-            return Some((format!("version {}", module.version()), history.path(module)));
+            return Ok(Some((format!("version {}", module.version()), history.path(module))));
         }
         let file = match common.binaries.get(&handler.wasm) {
-            Some(built) => built,
-            None if handler.wasm.is_dir() => return None, // its build failed, which was reported
+            Some(Ok(built)) => built,
+            Some(Err(Failure { why, details })) => {
+                let unfit = Unfit::one(ProblemKind::BuildFailed, format!("handler `{name}`"), why.clone());
+                return Err(Unfit { details: details.clone(), ..unfit });
+            }
+            None if handler.wasm.is_dir() && self.modules.built.is_none() => return Ok(None), // its build failed, which was reported
             None => &handler.wasm,
         };
-        if !file.exists() {
-            let message = format!("`wasm`: there is no file or folder {}", file.display());
-            self.problems.add_at_line(ProblemKind::FileMissing, handler.line, message);
-            return None;
-        }
         let shown = file.display().to_string();
-        let Some(history) = &self.modules.history else { return Some((shown, file.clone())) };
+        if !file.exists() {
+            let sentence = format!("there is no file or folder {shown}");
+            return Err(Unfit::one(ProblemKind::FileMissing, "`wasm`".to_owned(), sentence));
+        }
+        let Some(history) = &self.modules.history else { return Ok(Some((shown, file.clone()))) };
         let form = file.extension().and_then(|form| form.to_str()).unwrap_or("wasm");
         match history.keep_file(file, form) {
             Ok(module) => {
                 let kept = history.path(&module);
                 modules.insert(name.clone(), module);
-                Some((shown, kept))
+                Ok(Some((shown, kept)))
             }
             Err(error) => {
-                let message =
-                    format!("handler `{name}`: {shown} cannot be kept in the state folder: {error}");
-                self.problems.add_at_line(ProblemKind::FileMissing, handler.line, message);
-                None
+                let sentence = format!("{shown} cannot be kept in the state folder: {error}");
+                Err(Unfit::one(ProblemKind::FileMissing, format!("handler `{name}`"), sentence))
             }
         }
     }
 
-    /// Builds every handler that is a crate folder; answers where each folder's module is.
-    fn built_binaries(&self) -> BTreeMap<PathBuf, PathBuf> {
+    /// Builds every handler that is a crate folder, unless that is done; answers where each folder's module is.
+    fn built_binaries(&self) -> BTreeMap<PathBuf, Outcome> {
+        if let Some(built) = &self.modules.built {
+            return built.clone();
+        }
         let is_built = |handler: &&HandlerConfig| {
             handler.wasm.is_dir() && !self.modules.pinned.contains_key(&handler.settings.name)
         };
@@ -220,7 +276,7 @@ impl Loader<'_> {
         let mut built = BTreeMap::new();
         for (folder, result) in builder::build(&folders) {
             match result {
-                Ok(file) => drop(built.insert(folder, file)),
+                Ok(file) => drop(built.insert(folder, Ok(file))),
                 Err(error) => {
                     for handler in self.config.handlers.iter().filter(|handler| handler.wasm == folder) {
                         let message = format!("handler `{}`: {error}", handler.settings.name);

@@ -7,6 +7,7 @@ use super::artifact::{Artifact, Code, LoadError};
 use super::components::{Linked, Standard, check_size};
 use super::engine::GuestEngine;
 use super::exchange::Exchange;
+use super::images::Held;
 use super::limits::Limits;
 use super::state::{Common, Core, State as _};
 use crate::error::Error;
@@ -82,6 +83,14 @@ impl Abi {
         match &artifact.code {
             Code::Module(module) => serve_http::can_restore(module),
             Code::P2(_) | Code::P3(_) => false,
+        }
+    }
+
+    /// The code itself.
+    pub(super) fn code(&self) -> Held {
+        match self {
+            Self::ServeHttp(linked) => Held::Module(linked.module().clone()),
+            Self::P2(linked) | Self::P3(linked) => Held::Component(linked.component().clone()),
         }
     }
 

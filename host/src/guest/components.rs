@@ -125,6 +125,10 @@ impl Linked {
         Ok(Self { engine: code.lane.engine.clone(), pre, handle })
     }
 
+    pub(super) fn component(&self) -> &Component {
+        self.pre.component()
+    }
+
     /// A store for one instance.
     pub(super) fn store(&self, common: &Arc<Common>) -> Store<ComponentState> {
         let mut store = new_store(&self.engine, ComponentState::new(common));

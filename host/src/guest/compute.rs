@@ -247,7 +247,10 @@ impl Job {
         let outbox = job.stretch.outbox.as_deref();
         outbox.inspect(|outbox| outbox.go_elsewhere());
         let begin = thread_cpu();
-        let polled = job.stretch.work.as_mut().poll(&mut Context::from_waker(&waker));
+        let polled = {
+            let _tagged = job.stretch.pulse.tag(&job.stretch.share).enter();
+            job.stretch.work.as_mut().poll(&mut Context::from_waker(&waker))
+        };
         let computed = thread_cpu().saturating_sub(begin);
         job.used += computed;
         job.stretch.share.cpu.add(computed);

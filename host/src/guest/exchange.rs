@@ -74,6 +74,8 @@ pub struct RouteInfo {
     pub pattern: String,
     /// Names of its wildcards.
     pub names: Vec<String>,
+    /// What stands for it in a [`crate::tag::Tag`]; 0 is none.
+    pub number: u32,
 }
 
 impl RouteInfo {

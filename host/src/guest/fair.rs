@@ -88,7 +88,10 @@ impl Fair {
         // The clock of the thread is exact and costs ten times as much: only after a poll that was suspiciously long, which
         // is charged for what a guest can compute in it before a tick stops it.
         let (begin, begin_cpu) = (Instant::now(), self.is_exact.then(thread_cpu));
-        let polled = work.as_mut().poll(cx);
+        let polled = {
+            let _tagged = self.pulse.tag(&self.share).enter();
+            work.as_mut().poll(cx)
+        };
         let elapsed = begin.elapsed();
         let used = match begin_cpu {
             Some(begin) => thread_cpu().saturating_sub(begin),

@@ -181,6 +181,7 @@ impl Guest {
         }
         FieldLimits::request(&self.limits).check(&request.parts.headers)?;
         request.body.limit(self.limits.request_body_bytes_max);
+        pulse.comes_by(request.route.number);
         let tempo = Tempo { idle: self.limits.request_body_idle, rate: self.limits.request_body_rate };
         request.body.clock(tempo, outbox);
         let (pulse, outbox, notes) = (Arc::clone(pulse), Arc::clone(outbox), request.notes.clone());

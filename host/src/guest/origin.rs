@@ -9,6 +9,7 @@ use super::abi::Abi;
 use super::artifact::{Artifact, LoadError, read};
 use super::cache::{self, CodeCache};
 use super::engine::{GuestEngine, Lane};
+use super::images::WasmFile;
 use super::limits::Limits;
 use super::snapshot::Start;
 use super::verdict::Verdict;
@@ -73,6 +74,11 @@ pub(super) fn note(engine: &GuestEngine, cache: &CodeCache, source: &Source, ver
 }
 
 impl Origin {
+    /// The file, if its code was compiled from what is in it.
+    pub(super) fn wasm_file(&self) -> WasmFile {
+        self.start.is_none().then(|| (self.path.clone(), self.digest))
+    }
+
     /// Maps the code that the cache has.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::share::Share;
 use crate::stats::Time;
+use crate::tag::Tag;
 
 /// Of one request; of an instance that has several, of all of them.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Pulse {
     is_attempt: AtomicBool,
     /// What it has computed in threads for that.
     computed: Time,
+    /// The number of its route; 0 when several share it.
+    route: AtomicU32,
 }
 
 impl Pulse {
@@ -74,7 +77,17 @@ impl Pulse {
         !self.is_starting.swap(true, Ordering::Relaxed)
     }
 
+    /// Its request has come by the route of this number.
+    pub(super) fn comes_by(&self, route: u32) {
+        self.route.store(route, Ordering::Relaxed);
+    }
+
     // --- the side of those who poll it
+
+    /// What its work is tagged with, for this handler.
+    pub(super) fn tag(&self, share: &Share) -> Tag {
+        Tag { handler: share.number(), route: self.route.load(Ordering::Relaxed) }
+    }
 
     /// Whether it should compute elsewhere from the first instruction.
     pub(super) fn is_slowed(&self) -> bool {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::abi::Abi;
 use super::artifact::LoadError;
+use super::images::{Image, WasmFile};
 use super::isolation::MakesRoom;
 use super::origin::{Origin, Remade};
 use super::share::Share;
@@ -30,6 +31,7 @@ type Key = (PathBuf, bool);
 /// Code that is mapped and linked.
 pub(super) struct Loaded {
     pub(super) abi: Abi,
+    file: WasmFile,
     /// The handlers that have it: several with the same file, or deployments of one.
     holders: Mutex<Vec<Weak<Resident>>>,
 }
@@ -39,6 +41,8 @@ pub(super) struct Residents {
     max: usize,
     since: Instant,
     loaded: Mutex<BTreeMap<Key, Weak<Loaded>>>,
+    /// Code that never leaves.
+    pinned: Mutex<Vec<Weak<Loaded>>>,
     loads: AtomicU64,
     evictions: AtomicU64,
     /// Code is mapped by as many threads as there are cores, and made again by one.
@@ -74,8 +78,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Loaded {
-    fn new(abi: Abi) -> Arc<Self> {
-        Arc::new(Self { abi, holders: Mutex::default() })
+    fn new(abi: Abi, file: WasmFile) -> Arc<Self> {
+        Arc::new(Self { abi, file, holders: Mutex::default() })
+    }
+
+    /// What addresses in it belong to.
+    fn image(&self) -> Image {
+        let holder = self.holders().first().map(|holder| Arc::clone(holder.share.name()));
+        Image { code: self.abi.code(), file: self.file.clone(), handler: holder.unwrap_or_default() }
     }
 
     fn hold(&self, holder: &Arc<Resident>) {
@@ -108,6 +118,7 @@ impl Residents {
             max: max as usize,
             since: Instant::now(),
             loaded: Mutex::default(),
+            pinned: Mutex::default(),
             loads: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
             mapping: Semaphore::new(cores),
@@ -119,6 +130,20 @@ impl Residents {
     pub(super) fn counts(&self) -> (usize, u64, u64) {
         let resident = lock(&self.loaded).values().filter(|loaded| loaded.strong_count() > 0).count();
         (resident, self.loads.load(Ordering::Relaxed), self.evictions.load(Ordering::Relaxed))
+    }
+
+    /// All code that is in memory.
+    pub(super) fn images(&self) -> Vec<Image> {
+        let pinned: Vec<_> = lock(&self.pinned).iter().filter_map(Weak::upgrade).collect();
+        let loaded: Vec<_> = lock(&self.loaded).values().filter_map(Weak::upgrade).collect();
+        pinned.into_iter().chain(loaded).map(|loaded| loaded.image()).collect()
+    }
+
+    /// Takes note of code that never leaves.
+    fn pin(&self, loaded: &Arc<Loaded>) {
+        let mut pinned = lock(&self.pinned);
+        pinned.retain(|loaded| loaded.strong_count() > 0);
+        pinned.push(Arc::downgrade(loaded));
     }
 
     fn find(&self, key: &Key) -> Option<Arc<Loaded>> {
@@ -160,12 +185,16 @@ impl Residents {
 impl Resident {
     /// For code that stays in memory.
     pub(super) fn pinned(
-        abi: Abi,
+        (abi, file): (Abi, WasmFile),
         share: &Arc<Share>,
         warm: Vec<Arc<dyn MakesRoom>>,
         residents: &Arc<Residents>,
     ) -> Arc<Self> {
-        Arc::new(Self::new(Some(Loaded::new(abi)), None, share, warm, residents))
+        let loaded = Loaded::new(abi, file);
+        residents.pin(&loaded);
+        let this = Arc::new(Self::new(Some(Arc::clone(&loaded)), None, share, warm, residents));
+        loaded.hold(&this);
+        this
     }
 
     /// For code that is loaded when it is needed, and is in memory now only if another handler, or another deployment of this
@@ -296,7 +325,7 @@ impl Resident {
         let Some(origin) = &self.origin else { return Ok(()) }; // it never leaves
         let loaded = match self.residents.find(&origin.key()) {
             Some(loaded) => loaded,
-            None => self.residents.enter(origin.key(), Loaded::new(origin.map()?)),
+            None => self.residents.enter(origin.key(), Loaded::new(origin.map()?, origin.wasm_file())),
         };
         self.settle(loaded);
         Ok(())
@@ -305,9 +334,14 @@ impl Resident {
     fn make_again(self: &Arc<Self>) -> Result<(), LoadError> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let Remade { abi, is_kept } = origin.make_again()?;
-        let loaded = Loaded::new(abi);
-        // What the cache did not take would have to be compiled again and again.
-        self.settle(if is_kept { self.residents.enter(origin.key(), loaded) } else { loaded });
+        let loaded = Loaded::new(abi, origin.wasm_file());
+        if is_kept {
+            self.settle(self.residents.enter(origin.key(), loaded));
+        } else {
+            // It would have to be compiled again and again.
+            self.residents.pin(&loaded);
+            self.settle(loaded);
+        }
         Ok(())
     }
 

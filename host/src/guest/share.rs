@@ -25,6 +25,8 @@ const ALL: u32 = 1 << 16;
 #[derive(Debug)]
 pub struct Share {
     name: Arc<str>,
+    /// What stands for it in a [`crate::tag::Tag`].
+    number: u32,
     /// Its requests at work, and those that wait.
     pub(super) queue: Queue,
     pub(super) breaker: Breaker,
@@ -76,9 +78,10 @@ pub struct Used {
 }
 
 impl Share {
-    pub(super) fn new(name: Arc<str>, cores: u32) -> Self {
+    pub(super) fn new(name: Arc<str>, number: u32, cores: u32) -> Self {
         Self {
             name,
+            number,
             queue: Queue::new(cores),
             breaker: Breaker::default(),
             memory_bytes: AtomicU64::new(0),
@@ -101,6 +104,12 @@ impl Share {
     /// The handler's name.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// What stands for it in a [`crate::tag::Tag`]; never 0.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Requests that wait, for their turn or for an instance.
@@ -221,6 +230,8 @@ impl Share {
 #[derive(Debug)]
 pub struct Ledger {
     shares: Known<Arc<str>, Share>,
+    /// How many there have been.
+    numbers: AtomicU32,
     /// Names with a deployment.
     in_use: AtomicU32,
     cores: u32,
@@ -231,14 +242,22 @@ pub struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self { shares: Known::default(), in_use: AtomicU32::new(0), cores, code: CodeStats::default() }
+        Self {
+            shares: Known::default(),
+            numbers: AtomicU32::new(0),
+            in_use: AtomicU32::new(0),
+            cores,
+            code: CodeStats::default(),
+        }
     }
 }
 
 impl Ledger {
     /// The share of the handler of this name.
     pub(super) fn share(&self, name: &Arc<str>) -> Arc<Share> {
-        self.shares.get(Arc::clone(name), |name| Share::new(Arc::clone(name), self.cores))
+        // One that has gone and comes back has another number.
+        let number = || self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shares.get(Arc::clone(name), |name| Share::new(Arc::clone(name), number(), self.cores))
     }
 
     /// What was compiled, and what the cache had.
@@ -279,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_handler_is_slow_when_most_requests_are() {
-        let share = Share::new("slow".into(), 2);
+        let share = Share::new("slow".into(), 1, 2);
         let note = |count: u32, cpu: Duration, is_long| (0..count).for_each(|_| share.note_cpu(cpu, is_long));
         note(4, Duration::from_secs(10), true);
         assert!(!share.is_slow(), "a few that are very long say little about the others");

@@ -116,7 +116,7 @@ fn state(start: &Start) -> ModuleState {
         field_bytes_max: 0,
         handles_max: 100,
         log_bytes_max: 0,
-        share: Arc::new(Share::new("".into(), 1)),
+        share: Arc::new(Share::new("".into(), 0, 1)),
         grants: Arc::new(Grants { folders: start.folders.clone(), ..Grants::default() }),
         masks: Arc::default(),
         next: None,

@@ -240,7 +240,7 @@ impl ModuleState {
             field_bytes_max: 0,
             handles_max: 0,
             log_bytes_max: 0,
-            share: Arc::new(Share::new("".into(), 1)),
+            share: Arc::new(Share::new("".into(), 0, 1)),
             grants: Arc::default(),
             masks: Arc::default(),
             next: None,

@@ -73,6 +73,8 @@ pub struct RouteStats {
     pub handler: Arc<HandlerStats>,
     /// The first digits of the digest of the handler's code; empty for what is built in.
     pub version: Arc<str>,
+    /// What stands for it in a [`crate::tag::Tag`]; never 0.
+    pub number: u32,
     /// In the order of [`CODES`]; then others, and those without a response.
     codes: [Counter; CODES.len() + 2],
     /// From the end of the request's head to the last byte of the response.
@@ -84,10 +86,11 @@ pub struct RouteStats {
 }
 
 impl RouteStats {
-    pub(super) fn new(handler: Arc<HandlerStats>, version: Arc<str>) -> Self {
+    pub(super) fn new(handler: Arc<HandlerStats>, version: Arc<str>, number: u32) -> Self {
         Self {
             handler,
             version,
+            number,
             codes: array::from_fn(|_| Counter::default()),
             duration: Histogram::default(),
             request_bytes: Counter::default(),
@@ -218,7 +221,7 @@ mod tests {
 
     #[test]
     fn each_request_is_counted_once_however_it_ends() {
-        let stats = Arc::new(RouteStats::new(Arc::new(HandlerStats::new("h".into())), "".into()));
+        let stats = Arc::new(RouteStats::new(Arc::new(HandlerStats::new("h".into())), "".into(), 1));
         for (status, bytes) in [(Some(200), 5), (Some(200), 0), (Some(799), 1), (None, 0)] {
             let mut meter = Meter::new(Instant::now());
             meter.belongs_to(&stats);
@@ -236,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_goes_on_for_long_is_counted_meanwhile() {
-        let stats = Arc::new(RouteStats::new(Arc::new(HandlerStats::new("h".into())), "".into()));
+        let stats = Arc::new(RouteStats::new(Arc::new(HandlerStats::new("h".into())), "".into(), 1));
         let mut meter = Meter::new(Instant::now());
         meter.belongs_to(&stats);
         meter.answered(StatusCode::SWITCHING_PROTOCOLS);

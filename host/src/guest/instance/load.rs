@@ -10,6 +10,7 @@ use super::super::artifact::{Artifact, LoadError, is_precompiled};
 use super::super::cache::CodeCache;
 use super::super::engine::{GuestEngine, Lane};
 use super::super::field_limits::FieldLimits;
+use super::super::images::WasmFile;
 use super::super::isolation::{Isolation, MakesRoom, Parked};
 use super::super::origin::{self, Origin, Source};
 use super::super::resident::Resident;
@@ -22,7 +23,7 @@ use super::{Guest, GuestSettings};
 /// Where a guest's code is.
 enum Code {
     /// Here, to stay.
-    Linked(Abi),
+    Linked(Abi, WasmFile),
     /// Where it can be had from.
     Kept(Box<Origin>),
 }
@@ -39,7 +40,7 @@ impl Guest {
         settings: GuestSettings,
     ) -> Result<Self, LoadError> {
         let (abi, verdict) = check(engine, artifact, &settings)?;
-        Self::with(engine, Code::Linked(abi), &verdict, settings)
+        Self::with(engine, Code::Linked(abi, None), &verdict, settings)
     }
 
     /// Checks a `.wasm`, `.wat` or `.cwasm` file, and sees to it that the cache has its code, which is loaded for the first
@@ -83,7 +84,8 @@ impl Guest {
                 let artifact = Artifact::of(engine, &source.bytes, cache, start.as_ref())?;
                 let (abi, verdict) = check(engine, &artifact, &settings)?;
                 let Some(file) = artifact.file else {
-                    return Self::with(engine, Code::Linked(abi), &verdict, settings);
+                    let file = start.is_none().then(|| (path.to_owned(), source.digest));
+                    return Self::with(engine, Code::Linked(abi, file), &verdict, settings);
                 };
                 if start.is_none() {
                     origin::note(engine, cache, &source, &verdict, &file);
@@ -126,7 +128,7 @@ impl Guest {
         let handler: Arc<str> = settings.name.into();
         let share = engine.ledger().share(&handler);
         let code = match code {
-            Code::Linked(abi) => Resident::pinned(abi, &share, warm, engine.residents()),
+            Code::Linked(abi, file) => Resident::pinned((abi, file), &share, warm, engine.residents()),
             Code::Kept(origin) => Resident::loadable(*origin, &share, warm, engine.residents()),
         };
         let common = Common {

@@ -50,6 +50,10 @@ impl Linked {
         let restorer = if restores { Restorer::new(module) } else { None };
         Ok(Self { engine: engine.plain().engine.clone(), pre, memory, serve_http, initialize, restorer })
     }
+
+    pub(in super::super) fn module(&self) -> &Module {
+        self.pre.module()
+    }
 }
 
 /// Whether instances can be put back into the state that they were made in.
