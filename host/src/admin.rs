@@ -74,6 +74,10 @@ enum Page {
     Home,
 }
 
+/// An extension of the response behind which the process is to drain.
+#[derive(Clone, Copy, Debug)]
+struct Drains;
+
 /// What the admin listener answers with.
 #[derive(Debug)]
 pub struct Admin {
@@ -147,12 +151,15 @@ impl Admin {
     async fn converse(self: Arc<Self>, stream: Stream) {
         let admitted = tokio::time::timeout(HEAD_TIMEOUT, self.access.admit(stream)).await;
         let Ok(Some((stream, known))) = admitted else { return };
-        let is_endless = AtomicBool::new(false);
+        let (is_endless, drains) = (AtomicBool::new(false), AtomicBool::new(false));
         let service = service_fn(|request| {
-            let (this, is_endless) = (Arc::clone(&self), &is_endless);
+            let (this, is_endless, drains) = (Arc::clone(&self), &is_endless, &drains);
             async move {
-                let response = this.answer(request, known).await;
+                let mut response = this.answer(request, known).await;
                 is_endless.store(response.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
+                if response.extensions_mut().remove::<Drains>().is_some() {
+                    drains.store(true, Ordering::Relaxed);
+                }
                 Ok::<_, Infallible>(response)
             }
         });
@@ -164,6 +171,10 @@ impl Admin {
         let in_time = tokio::time::timeout(EXCHANGE_TIMEOUT, connection.as_mut()).await;
         if in_time.is_err() && is_endless.load(Ordering::Relaxed) {
             let _ = connection.await;
+        }
+        // Not before: the process may end at once, and the answer with it.
+        if drains.load(Ordering::Relaxed) {
+            let _ = self.drain.try_send(()); // one is enough
         }
     }
 

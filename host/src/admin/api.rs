@@ -14,7 +14,7 @@ use super::diff::diff_of;
 use super::logs::Lines;
 use super::query::Query;
 use super::upload::{self, Broken};
-use super::{Admin, Endless, typed};
+use super::{Admin, Drains, Endless, typed};
 use crate::body::Body;
 use crate::deployer::{Change, Changed, Refused};
 use crate::history::{History, Record};
@@ -175,8 +175,9 @@ impl Admin {
             Operation::Promote => self.change(Change::Promote).await,
             Operation::Reload => self.change(Change::Reload).await,
             Operation::Drain => {
-                let _ = self.drain.try_send(()); // one is enough
-                Ok(answer(StatusCode::ACCEPTED, &json!({ "status": "draining" })))
+                let mut response = answer(StatusCode::ACCEPTED, &json!({ "status": "draining" }));
+                response.extensions_mut().insert(Drains);
+                Ok(response)
             }
             Operation::Logs => self.follow(&query),
         }
