@@ -9,11 +9,13 @@ mod tls;
 mod upgrade;
 mod uploads;
 
-use std::process::Output;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Output, Stdio};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{Server, Site};
+use crate::support::{DEADLINE, Server, Site};
 
 /// A module that answers with this text, traps when it is empty, or never ends.
 fn says(text: &str) -> String {
@@ -117,7 +119,14 @@ fn what_is_not_good_changes_nothing() {
         (&["rollback"], "there is no deployment before 1"),
         (&["promote"], "there is no canary"),
         (&["diff", "1", "9"], "deployment 9 is not kept"),
-        (&["deploy", "hello", "two.wat", "--canary", "0%"], "a percentage up to 100% is wanted"),
+        (
+            &["deploy", "hello", "two.wat", "--canary", "0.001%"],
+            "a percentage from 0.01% up to 100% is wanted",
+        ),
+        (
+            &["deploy", "hello", "two.wat", "--canary", "5%", "--promote-after", "500ms"],
+            "whole seconds are wanted",
+        ),
         (&["status", "--admin", "unix:nowhere.sock"], "no server answers at unix:nowhere.sock"),
     ] {
         let output = server.site.run(args);
@@ -182,7 +191,9 @@ fn status_and_logs_show_what_goes_on() {
     assert_eq!(status["handlers"][0]["handler"], "hello");
     assert_eq!(status["servers"]["server"].as_array().unwrap().len(), 2);
     let version = status["handlers"][0]["version"].as_str().unwrap().to_owned();
-    assert!(well(&server, &["status"]).contains(&format!("hello    {version}")));
+    let table = well(&server, &["status"]);
+    assert!(table.contains(&format!("hello    {version}")), "{table}");
+    assert!(table.contains("\nserver  /       hello\nserver  /fixed  respond"), "{table}");
     well(&server, &["deploy", "hello", "traps.wat"]);
     assert_eq!(server.get("/").status, 500);
     server.log.wait_for(&["the guest trapped"]);
@@ -192,6 +203,29 @@ fn status_and_logs_show_what_goes_on() {
     assert!(well(&server, &["logs"]).contains("deployed: "));
     let bad = well(&server, &["logs", "--level", "warn"]);
     assert!(bad.contains("unreachable") && !bad.contains("deployed: "), "{bad}");
+}
+
+/// As in `wasmux logs -f | grep -m1 …`: they end when nobody reads on.
+#[test]
+fn what_goes_on_ends_with_its_reader() {
+    let server = site().serve();
+    for args in [&["status", "--watch"][..], &["status", "--watch", "--json"], &["logs", "-f"]] {
+        let mut command = crate::support::server::wasmux(&server.site.path(""));
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        // It is dropped with this, behind the first line.
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let until = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until, "{args:?} goes on");
+            // A line, so that there is something to write.
+            well(&server, &["reload"]);
+        };
+        assert!(status.success() && !line.is_empty(), "{args:?}: {status}");
+    }
 }
 
 #[test]

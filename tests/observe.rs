@@ -62,5 +62,5 @@ fn version(text: &str) -> String {
 }
 
 fn site(routes: &str) -> Site {
-    Site::new(routes).file("mirror.wat", MIRROR).file("trap.wat", TRAP).guest("echo")
+    Site::new(routes).file("mirror.wat", MIRROR).file("trap.wat", TRAP).guest("echo").guest("sleep")
 }

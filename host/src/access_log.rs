@@ -4,7 +4,6 @@
 //! Lines go through a bounded queue to a thread of their own: a reader that is slow to take them costs lines and never
 //! holds up a request.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -12,7 +11,6 @@ use http::header::{CONTENT_LENGTH, HOST, REFERER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use tracing_appender::non_blocking::NonBlocking;
 
 use self::line::Line;
 use crate::body::{Body, allows_no_body};
@@ -21,8 +19,8 @@ use crate::guest::{Peer, RawTarget, RouteInfo};
 use crate::notes::Notes;
 use crate::request_id::RequestId;
 use crate::stats::RouteStats;
-use crate::telemetry::{self, Flush};
-use crate::trace::{Span, Trace, method_name};
+use crate::telemetry::{Flush, LineWriter, Which};
+use crate::trace::{Span, Trace, bare_host, span_name};
 
 mod line;
 
@@ -37,7 +35,7 @@ enum Form {
 /// The access log. Clones write to the same queue.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    out: NonBlocking,
+    out: LineWriter,
     form: Form,
 }
 
@@ -51,18 +49,13 @@ impl AccessLog {
             AccessLogFormat::Json => Form::Json,
             AccessLogFormat::Combined => Form::Combined,
         };
-        let (out, guard) = telemetry::line_writer(std::io::stdout(), "access-log");
+        let (out, guard) = LineWriter::new(std::io::stdout(), Which::Access);
         Some((Self { out, form }, guard))
     }
 
     /// Whether its lines say what is in [`Notes`].
     pub(crate) fn has_notes(&self) -> bool {
         self.form == Form::Json
-    }
-
-    fn write(&self, line: &str) {
-        // Never waits, and fails only when the writing thread is gone: then the log is all that is lost.
-        let _ = self.out.clone().write(line.as_bytes());
     }
 }
 
@@ -127,14 +120,14 @@ impl Record {
         }))
     }
 
-    pub(crate) fn answered(
-        &mut self,
-        route: Option<(&Arc<RouteStats>, &Arc<RouteInfo>)>,
-        response: &Response<Body>,
-    ) {
+    /// It is one of this route; before that it is of none.
+    pub(crate) fn belongs_to(&mut self, stats: &Arc<RouteStats>, info: &Arc<RouteInfo>) {
+        self.route = Some((Arc::clone(stats), Arc::clone(info)));
+    }
+
+    pub(crate) fn answered(&mut self, response: &Response<Body>) {
         let status = response.status();
         self.status = Some(status);
-        self.route = route.map(|(stats, info)| (Arc::clone(stats), Arc::clone(info)));
         let declared = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         self.declared = declared.and_then(|length| length.parse().ok());
         // These bodies are never polled.
@@ -148,6 +141,13 @@ impl Record {
     pub(crate) fn sent(&mut self, bytes: usize) -> bool {
         self.bytes += bytes as u64;
         self.declared == Some(self.bytes)
+    }
+
+    /// Bytes have come through a tunnel.
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(notes) = &self.notes {
+            notes.request_bytes.add(bytes as u64);
+        }
     }
 
     /// The body has come to its end.
@@ -164,7 +164,7 @@ impl Record {
     fn end_span(&mut self) {
         let Some(span) = &mut self.span else { return };
         if let Some((stats, info)) = &self.route {
-            span.rename(format!("{} {}", method_name(&self.method), info.path()));
+            span.rename(format!("{} {}", span_name(&self.method), info.path()));
             span.set("http.route", info.path());
             span.set("wasmux.handler", &*stats.handler.name);
             if !stats.version.is_empty() {
@@ -187,24 +187,23 @@ impl Record {
 
 /// The span of a request, with what its head says.
 fn span(trace: &Arc<Trace>, request: &Parts, peer: &Peer, started: Instant) -> Span {
-    let method = method_name(&request.method);
     let begin = SystemTime::now().checked_sub(started.elapsed()).unwrap_or_else(SystemTime::now);
-    let mut span = trace.server(method.to_owned(), (begin, started));
-    span.set("http.request.method", method);
+    let mut span = trace.server(span_name(&request.method).to_owned(), (begin, started));
+    span.set_method(&request.method);
     span.set("url.scheme", peer.scheme);
     span.set("url.path", request.uri.path());
-    if let Some(query) = request.uri.query() {
-        span.set("url.query", query);
-    }
+    // Not the query: it may hold secrets.
     let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = request.uri.authority().map(http::uri::Authority::as_str).or(host);
     if let Some(host) = host.and_then(|host| host.parse::<http::uri::Authority>().ok()) {
-        span.set("server.address", host.host());
+        span.set("server.address", bare_host(host.host()));
         if let Some(port) = host.port_u16() {
             span.set("server.port", port);
         }
     }
-    span.set("client.address", line::host(&peer.remote));
+    if let Some(address) = line::host(&peer.remote) {
+        span.set("client.address", address);
+    }
     if let Some(agent) = request.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) {
         span.set("user_agent.original", agent);
     }
@@ -226,7 +225,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.end_span();
         if let Some(log) = &self.log {
-            log.write(&Line::of(self).text(log.form));
+            log.out.line(Line::of(self).text(log.form).as_bytes());
         }
     }
 }

@@ -52,9 +52,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// One request and its response take at most this long when anybody could have sent it. Beyond it the connection is cut.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One request and its response of a client that may operate take at most this long: a deployment may have to build crates and compile large modules, and
-/// logs are followed. Beyond it the connection is cut.
+/// One request and its response of a client that may operate take at most this long: a deployment may have to build crates and
+/// compile large modules. Beyond it the connection is cut; but who follows the log, of whom there are few, may do so for ever.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Of a response that goes on for as long as its client wants.
+#[derive(Clone, Copy, Debug)]
+struct Endless;
 
 #[derive(Clone, Copy, Debug)]
 enum Page {
@@ -161,10 +165,12 @@ impl Admin {
         let Ok(Some((stream, known))) = admitted else { return };
         let drains = AtomicBool::new(false);
         let service = service_fn(|request| {
-            let this = Arc::clone(&self);
-            let drains = &drains;
+            let (this, drains) = (Arc::clone(&self), &drains);
             async move {
                 let mut response = this.answer(request, known, visit).await;
+                if response.extensions().get::<Endless>().is_some() {
+                    visit.is_endless();
+                }
                 if response.extensions_mut().remove::<Drains>().is_some() {
                     drains.store(true, Ordering::Relaxed);
                 }
@@ -214,6 +220,8 @@ impl Admin {
         if let Some(needs) = needs
             && let Err(refusal) = self.access.check(needs, known, request.headers())
         {
+            // Who is still sending may never see an answer.
+            upload::discard(request.into_body()).await;
             return api::refusal(refusal.status, &refusal.message);
         }
         if needs == Some(access::Right::Operate) {

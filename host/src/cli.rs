@@ -357,6 +357,16 @@ fn write(bytes: &[u8]) {
     }
 }
 
+/// Whether anybody takes what is printed: what goes on until it is interrupted also ends with its reader.
+fn is_heard() -> bool {
+    if UNWRITTEN.get().is_none()
+        && let Err(error) = io::stdout().lock().flush()
+    {
+        let _ = UNWRITTEN.set(error);
+    }
+    UNWRITTEN.get().is_none()
+}
+
 /// Whether standard output has taken everything. A reader that has gone away is not an error of ours.
 fn written() -> io::Result<()> {
     let flushed = io::stdout().lock().flush();

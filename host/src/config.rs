@@ -27,7 +27,7 @@ mod tracing;
 mod units;
 
 pub use admin::AdminConfig;
-pub use canary::{CanaryConfig, parse_percent};
+pub use canary::{CanaryConfig, parse_share};
 pub use grants::OutboundConfig;
 pub use handlers::HandlerConfig;
 pub use kv::{KvBackend, KvConfig, KvGrant, StoreAlone};

@@ -93,8 +93,9 @@ impl Dispatcher {
         // To its last byte, a request is served by the deployment that it began with.
         let deployment = self.deployment.load_full();
         let request = (parts, body, notes);
-        let (mut response, route) = answer(&deployment, &server.name, peer, request, &id, &mut meter).await;
-        if route.is_none() {
+        let seen = Seen { meter: &mut meter, record: record.as_deref_mut() };
+        let (mut response, has_route) = answer(&deployment, &server.name, peer, request, &id, seen).await;
+        if !has_route {
             meter.belongs_to(&server.unrouted);
         }
         meter.answered(response.status());
@@ -102,39 +103,53 @@ impl Dispatcher {
             leave_out_content(&mut response);
         }
         if let Some(record) = &mut record {
-            // Of the version that has served it.
-            record.answered(meter.route().zip(route.map(|route| &route.info)), &response);
+            record.answered(&response);
         }
         response.map(|body| Recorded::new(body, (record, meter), id, peer, busy))
     }
 }
 
-/// The response of whatever the request's route points at; none points anywhere if there is no route.
-async fn answer<'d>(
-    deployment: &'d Deployment,
+/// Who is told of a request's route as soon as it is known: its client may leave before there is a response.
+struct Seen<'s> {
+    meter: &'s mut Meter,
+    record: Option<&'s mut Record>,
+}
+
+impl Seen<'_> {
+    fn belongs_to(&mut self, stats: &Arc<RouteStats>, route: &Route) {
+        self.meter.belongs_to(stats);
+        if let Some(record) = &mut self.record {
+            record.belongs_to(stats, &route.info);
+        }
+    }
+}
+
+/// The response of whatever the request's route points at, and whether there is a route.
+async fn answer(
+    deployment: &Deployment,
     server: &str,
     peer: &Arc<Peer>,
     (parts, body, notes): (Box<Parts>, NetworkBody, Option<Arc<Notes>>),
     id: &RequestId,
-    meter: &mut Meter,
-) -> (Response<Body>, Option<&'d Route>) {
+    mut seen: Seen<'_>,
+) -> (Response<Body>, bool) {
     // HTTP/1 has refused such heads before they came here; h2 does not count.
     if parts.headers.len() > HEADERS_MAX {
-        return (rescue::too_many_fields(id), None);
+        return (rescue::too_many_fields(id), false);
     }
-    let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), None) };
+    let Some(authority) = authority(&parts) else { return (rescue::bad_request(id), false) };
     if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
-        return (rescue::options_server(), None);
+        return (rescue::options_server(), false);
     }
-    let Some(target) = target(&parts) else { return (rescue::bad_request(id), None) };
+    let Some(target) = target(&parts) else { return (rescue::bad_request(id), false) };
     // A server that the deployment does not have any more has nothing to offer.
-    let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), None) };
+    let Some(mux) = deployment.mux(server) else { return (rescue::not_found(id), false) };
     let (route, values) =
         match found(mux, &target.request(parts.method.as_str(), authority), &parts.method, id) {
             Ok(found) => found,
-            Err(response) => return (*response, None),
+            Err(response) => return (*response, false),
         };
-    meter.belongs_to(&route.stats);
+    seen.belongs_to(&route.stats, route);
     let result = match &*route.handler {
         Handler::Fixed(fixed) => Ok(fixed.response()),
         Handler::Files(files) => {
@@ -150,7 +165,7 @@ async fn answer<'d>(
         Handler::Split(split) => {
             let is_canary = split.is_for_canary(&parts.headers, &peer.remote);
             let stats = route.canary_stats.as_ref().filter(|_| is_canary).unwrap_or(&route.stats);
-            meter.belongs_to(stats);
+            seen.belongs_to(stats, route);
             let authority = authority.to_owned();
             let incoming = incoming(route, stats, (parts, body, notes), authority, peer, id, values);
             Box::pin(split.serve(incoming, is_canary)).await
@@ -167,7 +182,7 @@ async fn answer<'d>(
         rescue::report(&error, &route.name, id);
         rescue::respond(&error, id)
     });
-    (response, Some(route))
+    (response, true)
 }
 
 /// A route, and the values of its wildcards.

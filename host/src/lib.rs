@@ -56,6 +56,7 @@ pub mod kv;
 pub mod limit;
 pub mod machine;
 pub mod notes;
+mod printable;
 pub mod request_id;
 pub mod stats;
 mod strip;

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::page::{Kind, Page};
 use crate::guest::GuestEngine;
 use crate::resources::Resources;
+use crate::telemetry;
 use crate::trace::TraceStats;
 
 mod guests;
@@ -58,6 +59,11 @@ impl Metrics {
             ] {
                 page.sample(&[("outcome", outcome)], count.get());
             }
+        }
+        let help = "Lines of logs that were lost because nobody took them fast enough.";
+        page.family("wasmux_log_lines_dropped_total", Kind::Counter, help);
+        for (log, dropped) in &telemetry::DROPPED {
+            page.sample(&[("log", log)], dropped.get());
         }
         process::write(&mut page, self.start_seconds);
         page.text()

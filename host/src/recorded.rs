@@ -61,6 +61,36 @@ impl Recorded {
         self.body.break_off();
     }
 
+    /// Its connection becomes a tunnel. The request is counted as it is now; what moves is counted on.
+    pub(crate) fn switched(&mut self) {
+        self.meter.count();
+    }
+
+    /// So many bytes have come from the client through a tunnel.
+    pub(crate) fn received(&self, bytes: usize) {
+        if let Some(route) = self.meter.route() {
+            route.request_bytes.add(bytes as u64);
+        }
+        if let Some(record) = &self.record {
+            record.received(bytes);
+        }
+    }
+
+    /// So many bytes have gone to the client through a tunnel.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.meter.sent(bytes);
+        if let Some(record) = &mut self.record {
+            record.sent(bytes);
+        }
+    }
+
+    /// The tunnel has not come to a good end.
+    pub(crate) fn broken(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.broken();
+        }
+    }
+
     /// Whether all of it is there.
     pub(crate) fn is_whole(&self) -> bool {
         self.body.is_whole()

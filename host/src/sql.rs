@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::stats::Operations;
+use crate::stats::{Known, Operations};
 
 mod error;
 mod migrations;
@@ -147,7 +147,7 @@ pub struct Database {
     settings: Settings,
     backend: Backend,
     /// What was asked of it.
-    operations: Operations,
+    operations: Arc<Operations>,
 }
 
 #[derive(Debug)]
@@ -158,7 +158,11 @@ enum Backend {
 
 /// The databases of a process: who opens the same again gets the same.
 #[derive(Debug, Default)]
-pub struct Databases(Mutex<Vec<Weak<Database>>>);
+pub struct Databases {
+    open: Mutex<Vec<Weak<Database>>>,
+    /// What was asked of each name, whatever its settings.
+    operations: Known<String, Operations>,
+}
 
 impl Databases {
     /// The database with these settings.
@@ -166,34 +170,32 @@ impl Databases {
     /// # Errors
     /// When the certificates that a server would be checked with cannot be read.
     pub fn open(&self, settings: &Settings) -> Result<Arc<Database>, Error> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|database| database.strong_count() > 0);
         let known = open.iter().filter_map(Weak::upgrade).find(|known| known.settings == *settings);
         if let Some(known) = known {
             return Ok(known);
         }
-        let database = Arc::new(Database::new(settings.clone())?);
+        let operations = self.operations.get(settings.name.clone(), |_| Operations::default());
+        let database = Arc::new(Database::new(settings.clone(), operations)?);
         open.push(Arc::downgrade(&database));
         Ok(database)
     }
-}
 
-impl Databases {
-    /// Those that somebody uses.
+    /// What was asked of those that somebody uses, or has used a while ago, by name.
     #[must_use]
-    pub fn open_ones(&self) -> Vec<Arc<Database>> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.iter().filter_map(Weak::upgrade).collect()
+    pub fn operations(&self) -> Vec<(String, Arc<Operations>)> {
+        self.operations.all()
     }
 }
 
 impl Database {
-    fn new(settings: Settings) -> Result<Self, Error> {
+    fn new(settings: Settings, operations: Arc<Operations>) -> Result<Self, Error> {
         let backend = match &settings.location {
             Location::Sqlite(file) => Backend::Sqlite(Sqlite::new(&settings.name, file, &settings.limits)),
             Location::Postgres(config) => Backend::Postgres(Postgres::new(config, &settings.limits)?),
         };
-        Ok(Self { settings, backend, operations: Operations::default() })
+        Ok(Self { settings, backend, operations })
     }
 
     /// What was asked of it: statements, and transactions that were begun or committed.

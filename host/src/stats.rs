@@ -1,19 +1,21 @@
 //! What is counted while it happens: plain counters in the places where things happen, and one registry that knows them all.
 //!
 //! Knows nobody who counts. Counters are read without stopping anybody: two of them may be a request apart. What a series
-//! is named by lives as long as somebody has it, over reloads too, and goes with the last of them: so their number is bounded
-//! by what is configured, never by what clients send.
+//! is named by lives as long as somebody has it, over reloads too, and five minutes longer: so their number is bounded by what is
+//! configured, never by what clients send.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 mod histogram;
+mod known;
 mod operations;
 mod route;
 
 pub use histogram::Histogram;
+pub(crate) use known::Known;
 pub use operations::{Operation, Operations, Outcome, Timed};
 pub use route::{CODES, HandlerStats, Meter, RouteKey, RouteStats};
 
@@ -22,6 +24,12 @@ pub use route::{CODES, HandlerStats, Meter, RouteKey, RouteStats};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// None so far.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// One more.
     pub fn increment(&self) {
         self.add(1);
@@ -84,6 +92,10 @@ pub struct ServerStats {
     pub connections: Counter,
     /// Connections that it has accepted.
     pub accepted: Counter,
+    /// Of the open ones, those that a 101 has made tunnels of.
+    pub upgraded: Counter,
+    /// HTTP/2 connections that were ended because the client does not keep to the protocol.
+    pub http2_errors: Counter,
     /// Requests without a route.
     pub unrouted: Arc<RouteStats>,
 }
@@ -111,55 +123,8 @@ pub struct CodeStats {
     pub compiled: Timed,
 }
 
-/// Names of values that nobody has any more may be kept as long as there are fewer.
-const SWEEP_AT_LEAST: usize = 64;
-
-/// Values that others hold, by what they are named by.
-#[derive(Debug)]
-struct Known<K, V>(Mutex<Names<K, V>>);
-
-#[derive(Debug)]
-struct Names<K, V> {
-    values: BTreeMap<K, Weak<V>>,
-    /// With so many names, those that nobody has any more are looked for.
-    sweep_at: usize,
-}
-
-impl<K, V> Default for Known<K, V> {
-    fn default() -> Self {
-        Self(Mutex::new(Names { values: BTreeMap::new(), sweep_at: SWEEP_AT_LEAST }))
-    }
-}
-
-impl<K: Ord + Clone, V> Known<K, V> {
-    fn lock(&self) -> MutexGuard<'_, Names<K, V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What somebody has under this key, or else what is made now.
-    fn get(&self, key: K, make: impl FnOnce(&K) -> V) -> Arc<V> {
-        let mut known = self.lock();
-        if let Some(value) = known.values.get(&key).and_then(Weak::upgrade) {
-            return value;
-        }
-        // Not each time, which would take the square of their number.
-        if known.values.len() >= known.sweep_at {
-            known.values.retain(|_, value| value.strong_count() > 0);
-            known.sweep_at = SWEEP_AT_LEAST.max(known.values.len() * 2);
-        }
-        let made = Arc::new(make(&key));
-        known.values.insert(key, Arc::downgrade(&made));
-        made
-    }
-
-    /// All that somebody has, by key.
-    fn all(&self) -> Vec<(K, Arc<V>)> {
-        self.lock().values.iter().filter_map(|(key, value)| Some((key.clone(), value.upgrade()?))).collect()
-    }
-}
-
 /// All counters of a process that are not kept by guests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     /// Those that listen, which a process keeps to its end.
     servers: Mutex<BTreeMap<Arc<str>, Arc<ServerStats>>>,
@@ -169,6 +134,20 @@ pub struct Registry {
     handlers: Known<Arc<str>, HandlerStats>,
     upstreams: Known<UpstreamKey, UpstreamStats>,
     stores: Known<String, Operations>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            servers: Mutex::default(),
+            routes: Known::default(),
+            numbers: AtomicU32::new(0),
+            handlers: Known::default(),
+            // One that is ill and gone is not to be worried about.
+            upstreams: Known::of_the_present(),
+            stores: Known::default(),
+        }
+    }
 }
 
 impl Registry {
@@ -183,8 +162,14 @@ impl Registry {
         }
         let name: Arc<str> = name.into();
         let unrouted = self.route(RouteKey::unrouted(Arc::clone(&name)));
-        let (connections, accepted) = (Counter::default(), Counter::default());
-        let made = Arc::new(ServerStats { name: Arc::clone(&name), connections, accepted, unrouted });
+        let made = Arc::new(ServerStats {
+            name: Arc::clone(&name),
+            connections: Counter::new(),
+            accepted: Counter::new(),
+            upgraded: Counter::new(),
+            http2_errors: Counter::new(),
+            unrouted,
+        });
         Arc::clone(self.lock_servers().entry(name).or_insert(made))
     }
 
@@ -219,10 +204,16 @@ impl Registry {
         self.lock_servers().values().cloned().collect()
     }
 
-    /// All routes.
+    /// All routes, and those that there were a while ago.
     #[must_use]
     pub fn routes(&self) -> Vec<(RouteKey, Arc<RouteStats>)> {
         self.routes.all()
+    }
+
+    /// Those that a deployment in use has.
+    #[must_use]
+    pub fn routes_in_use(&self) -> Vec<(RouteKey, Arc<RouteStats>)> {
+        self.routes.in_use()
     }
 
     /// All handlers, built-in ones too.
@@ -249,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_live_as_long_as_somebody_has_them() {
+    fn series_outlive_those_who_have_them() {
         let registry = Registry::default();
         let key = || RouteKey {
             server: "".into(),
@@ -264,18 +255,10 @@ mod tests {
         assert_eq!(new.request_bytes.get(), 3, "a reload goes on counting");
         assert_eq!((registry.routes().len(), registry.handlers().len()), (1, 1));
         drop(new);
-        assert_eq!((registry.routes().len(), registry.handlers().len()), (0, 0));
-        assert_eq!(registry.route(key()).request_bytes.get(), 0);
-    }
-
-    #[test]
-    fn names_that_nobody_has_are_let_go() {
-        let registry = Registry::default();
-        for number in 0..10 * SWEEP_AT_LEAST {
-            registry.store(&number.to_string());
-        }
-        assert!(registry.stores.lock().values.len() <= SWEEP_AT_LEAST);
-        assert_eq!(registry.stores().len(), 0);
+        assert_eq!((registry.routes().len(), registry.handlers().len()), (1, 1));
+        assert_eq!(registry.route(key()).request_bytes.get(), 3, "a rollback too");
+        drop(registry.upstream(&"proxy".into(), &"a".into()));
+        assert_eq!(registry.upstreams().len(), 0);
     }
 
     #[test]

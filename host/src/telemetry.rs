@@ -6,13 +6,15 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
+mod lines;
 mod recent;
 
+pub(crate) use lines::{DROPPED, LineWriter, Which};
 pub use recent::{Follow, Line, Logs};
 
 /// Where the level comes from: `WASMUX_LOG=debug`, `WASMUX_LOG=warn,guest=debug` (syntax of tracing's EnvFilter).
@@ -21,9 +23,6 @@ pub const LEVEL_VARIABLE: &str = "WASMUX_LOG";
 /// How lines are written: `WASMUX_LOG_FORMAT=json`, one object a line, else text. A variable like the level, because the log
 /// begins before routes.toml is read.
 pub const FORMAT_VARIABLE: &str = "WASMUX_LOG_FORMAT";
-
-/// Lines that may wait to be written; beyond it they are dropped.
-const QUEUE_LINES: usize = 8192;
 
 /// How long an ending program waits for its last lines to be taken.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
@@ -66,7 +65,7 @@ pub fn start() -> Result<(Flush, Logs), String> {
         Ok("json") => true,
         Ok(other) => return Err(format!("{FORMAT_VARIABLE}: {other:?} is neither `text` nor `json`")),
     };
-    let (writer, guard) = line_writer(std::io::stderr(), "log");
+    let (writer, guard) = LineWriter::new(std::io::stderr(), Which::Own);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match is_json {
         true => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
@@ -76,11 +75,4 @@ pub fn start() -> Result<(Flush, Logs), String> {
     let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(logs.clone());
     subscriber.try_init().map_err(|error| error.to_string())?;
     Ok((guard, logs))
-}
-
-/// A writer that never waits for `out`, and the guard of its thread.
-pub(crate) fn line_writer(out: impl std::io::Write + Send + 'static, thread: &str) -> (NonBlocking, Flush) {
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE_LINES);
-    let (writer, guard) = builder.thread_name(thread).finish(out);
-    (writer, Flush(Some(guard)))
 }

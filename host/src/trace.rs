@@ -20,7 +20,7 @@ mod queue;
 mod settings;
 mod span;
 
-pub use call::method_name;
+pub use call::{bare_host, method_name, span_name};
 pub use context::{Context, SpanId, TraceId};
 pub use queue::Exporting;
 pub use settings::TraceSettings;
@@ -166,6 +166,7 @@ pub struct Span {
     trace: Arc<Trace>,
     begin: Instant,
     data: Finished,
+    is_forgotten: bool,
 }
 
 impl Span {
@@ -178,7 +179,7 @@ impl Span {
     ) -> Self {
         let state = trace.server.state.clone();
         let data = Finished::new(trace.id(), id, above, kind, name, state, time);
-        Self { trace: Arc::clone(trace), begin, data }
+        Self { trace: Arc::clone(trace), begin, data, is_forgotten: false }
     }
 
     fn id(&self) -> SpanId {
@@ -188,6 +189,11 @@ impl Span {
     /// It begins only now.
     pub fn begin_now(&mut self) {
         (self.data.begin, self.begin) = (SystemTime::now(), Instant::now());
+    }
+
+    /// There was no such thing after all.
+    pub fn forget(mut self) {
+        self.is_forgotten = true;
     }
 
     /// Gives it another name.
@@ -213,7 +219,7 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if self.trace.is_sampled() {
+        if self.trace.is_sampled() && !self.is_forgotten {
             self.data.end = self.data.begin + self.begin.elapsed();
             self.trace.queue.put(self.data.take());
         }

@@ -25,6 +25,7 @@ fn everything_is_looked_at() {
         "mappings",
         "backlog",
         "memory",
+        "engine",
         "state",
         "cache",
         "cargo",
@@ -54,4 +55,17 @@ fn what_is_in_the_way_is_said() {
     let of = |name: &str| found.iter().find(|check| check["name"] == name).unwrap().clone();
     assert_eq!(of("memory")["verdict"], "fail");
     assert!(of("memory")["advice"].as_str().unwrap().contains("`guest_memory`"));
+    let state = of("state");
+    assert_eq!(state["verdict"], "fail", "it is below a file: {state}");
+    assert!(state["advice"].as_str().unwrap().contains("`state` in [server]"), "{state}");
+}
+
+#[test]
+fn a_state_that_is_a_file_is_in_the_way() {
+    let site =
+        Site::new("[server]\nstate = \"file\"\n[routes]\n\"/\" = { respond = \"ok\" }\n").file("file", "");
+    let (code, found) = checks(&site);
+    assert_eq!(code, Some(1), "{found:?}");
+    let state = found.iter().find(|check| check["name"] == "state").unwrap();
+    assert_eq!(state["verdict"], "fail", "{state}");
 }

@@ -46,6 +46,25 @@ fn over_tcp_a_token_is_needed() {
     assert!(!log.contains("0123456789abcdef"), "{log}");
 }
 
+/// The reason is heard, however much there was to be sent.
+#[test]
+fn large_uploads_are_refused_with_words() {
+    let keys = "[server]\nlisten = \"127.0.0.1:0\"\nadmin = { listen = \"127.0.0.1:0\", token = { file = \"token\" } }\n";
+    let site = site_with(keys).file("token", "0123456789abcdef\n").file("large.wasm", vec![0; 30 << 20]);
+    let server = site.serve();
+    let line = server.out.wait_for(&["admin on http://"]);
+    let address = &line["admin on http://".len()..];
+    let mut command = crate::support::server::wasmux(&server.site.path(""));
+    command
+        .args(["deploy", "hello", "large.wasm", "--admin", address])
+        .env("WASMUX_ADMIN_TOKEN", "wrong-wrong-wrong");
+    let output = crate::support::server::finish(&mut command);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("the token is missing or wrong"), "{errors}");
+    let conn = Conn::tcp(address.parse().unwrap());
+    assert_eq!(ask(conn, "PUT", "/v1/handlers/hello/module", &[], &vec![0; 2 << 20]).status, 401);
+}
+
 #[test]
 fn without_a_token_there_are_probes_and_metrics() {
     let server = site_with("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n").serve();

@@ -42,6 +42,11 @@ pub(super) struct Collector {
 impl Collector {
     /// One that answers its first requests with these statuses, and with 200 after them.
     pub(super) fn start(first: &'static [u16]) -> Self {
+        Self::answering(first, b"")
+    }
+
+    /// The same, with this content in each answer.
+    pub(super) fn answering(first: &'static [u16], content: &'static [u8]) -> Self {
         let taken = Arc::<(Mutex<Taken>, Condvar)>::default();
         let shared = Arc::clone(&taken);
         let upstream = Upstream::start(move |_, mut stream| {
@@ -58,8 +63,8 @@ impl Collector {
                 }
                 drop(taken);
                 shared.1.notify_all();
-                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
-                if stream.write_all(answer.as_bytes()).is_err() {
+                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", content.len());
+                if stream.write_all(&[answer.as_bytes(), content].concat()).is_err() {
                     return;
                 }
             }

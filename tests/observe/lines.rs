@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{MIRROR, site, version};
+use super::{MIRROR, site, value, version, wait_for};
 use crate::support::Server;
 
 fn serve(server: &str) -> Server {
@@ -78,6 +78,77 @@ fn json_says_what_a_request_has_used() {
     for guests in ["version", "queue_us", "cpu_us"] {
         assert!(json.get(guests).is_none(), "{json}");
     }
+}
+
+/// Neither forged nor endless, whatever a client sends.
+#[test]
+fn targets_are_escaped_and_cut() {
+    let server = serve("access_log = \"text\"");
+    server.request("GET", "/fixed?\"\u{9b}31m\u{202e}\u{2028}é", &["X-Request-Id: e-1"], b"");
+    let line = server.out.wait_for(&["e-1"]);
+    assert!(line.contains(r#""GET /fixed?\"\u{9b}31m\u{202e}\u{2028}é HTTP/1.1" 200"#), "{line}");
+    server.request("GET", &format!("/fixed?{}", "x".repeat(100_000)), &["X-Request-Id: e-2"], b"");
+    let line = server.out.wait_for(&["e-2"]);
+    assert!(line.len() < 9_000 && line.contains("x… HTTP/1.1"), "{} bytes", line.len());
+    let server = serve("access_log = \"json\"");
+    let long = "y".repeat(100_000);
+    server.request("GET", &format!("/fixed?\u{9b}{long}"), &["X-Request-Id: e-3"], b"");
+    let line = server.out.wait_for(&["e-3"]);
+    assert!(line.len() < 9_000 && line.contains(r"/fixed?\u009by"), "{} bytes", line.len());
+    let server = serve("access_log = \"combined\"");
+    server.request("GET", "/fixed", &[&format!("Referer: {long}"), &format!("User-Agent: {long}")], b"");
+    let line = server.out.wait_for(&["/fixed"]);
+    assert!(line.len() < 17_000 && line.ends_with("y...\""), "{} bytes", line.len());
+}
+
+/// Whose it was is known, also when the client does not wait for its response.
+#[test]
+fn who_went_away_has_a_route() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  [routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).guest("sleep").serve();
+    let mut conn = server.connect();
+    conn.request("GET", "/20000", &["X-Request-Id: w-1"], b"");
+    wait_for(&server, "at work", |page| value(page, "wasmux_guests_running{handler=\"sleep\"}") == Some(1.0));
+    conn.reset();
+    let json: Value = serde_json::from_str(&server.out.wait_for(&["\"w-1\""])).unwrap();
+    assert_eq!((&json["status"], &json["complete"]), (&Value::Null, &false.into()), "{json}");
+    assert_eq!((&json["handler"], &json["pattern"]), (&"sleep".into(), &"/{ms}".into()), "{json}");
+}
+
+/// There has to be a status, and the time is that of the request.
+#[test]
+fn combined_lines_of_who_went_away_have_499() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"combined\"\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  [routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).serve();
+    let mut conn = server.connect();
+    conn.request("GET", "/20000", &[], b"");
+    wait_for(&server, "at work", |page| value(page, "wasmux_guests_running{handler=\"sleep\"}") == Some(1.0));
+    conn.reset();
+    let parts = combined(&server.out.wait_for(&["/20000"]));
+    assert_eq!(parts[4..7], ["GET /20000 HTTP/1.1", "499", "-"]);
+}
+
+/// What nobody reads is lost, and counted; and it takes a bounded part of memory until then.
+#[test]
+fn lines_that_nobody_takes_are_counted() {
+    let routes =
+        "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"text\"\n[routes]\n\"/\" = { respond = \"\" }\n";
+    let site = site(routes);
+    let mut command = site.serve_command(crate::support::server::PROGRAM.as_ref(), &[]);
+    let (server, _unread) = Server::start_unread(&mut command, site);
+    let dropped = |log: &str| {
+        value(&super::page(&server), &format!("wasmux_log_lines_dropped_total{{log={log:?}}}")).unwrap()
+    };
+    let target = format!("/?{}", "z".repeat(9_000));
+    let mut conn = server.connect();
+    for _ in 0..4_000 {
+        conn.request("GET", &target, &[], b"");
+        assert_eq!(conn.response().status, 200);
+    }
+    assert!(dropped("access") > 0.0);
+    assert_eq!(dropped("log"), 0.0);
 }
 
 #[test]

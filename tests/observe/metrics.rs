@@ -1,6 +1,10 @@
+use std::io::{Read as _, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::{MIRROR, page, site, value, version, wait_for};
+use crate::support::frames::{Client, DATA};
 use crate::support::guests::guest_folder;
-use crate::support::upstream::{Upstream, ok};
+use crate::support::upstream::{Upstream, ok, read_head};
 
 #[test]
 fn each_request_is_counted_where_it_belongs() {
@@ -61,7 +65,10 @@ fn each_request_is_counted_where_it_belongs() {
     is_more("process_resident_memory_bytes");
     is_more("process_cpu_seconds_total");
     is_more("process_open_fds");
-    is_more("process_start_time_seconds");
+    is_more("process_max_fds");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - value(&page, "process_start_time_seconds").unwrap();
+    assert!((-2.0..3_600.0).contains(&age), "{age} s old");
     let peak = value(&page, "wasmux_guest_memory_peak_bytes{handler=\"mirror\"}").unwrap();
     assert!(peak >= 2.0 * 65_536.0, "{peak}");
     let asked =
@@ -85,9 +92,107 @@ fn who_went_away_is_counted_as_499() {
     });
 }
 
-/// A reload goes on counting what stays, and forgets what goes.
+/// What is refused before it is a request has no route and no time.
 #[test]
-fn series_go_with_their_routes() {
+fn refused_heads_are_counted() {
+    let server = site("[server]\nadmin = \"127.0.0.1:0\"\n[routes]\n\"/\" = { respond = \"ok\" }\n").serve();
+    for (head, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("nonsense\r\n\r\n", 400),
+        ("GET / HTTP/1.9\r\nHost: a\r\n\r\n", 505),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ] {
+        let mut conn = server.connect();
+        conn.send(head);
+        assert_eq!(conn.head().status, status, "{head}");
+    }
+    let mut client = Client::connect(server.address(), 65_535, true);
+    client.send(DATA, 0, 7, b"of no stream");
+    client.read_goaway();
+    let none = r#"server="server",route="",handler="",version="""#;
+    let code = |code: u16| format!("wasmux_http_requests_total{{{none},code=\"{code}\"}}");
+    let page = wait_for(&server, "a bad HTTP/2 client", |page| {
+        value(page, "wasmux_http2_errors_total{server=\"server\"}") == Some(1.0)
+    });
+    assert_eq!([400, 505, 501].map(|status| value(&page, &code(status))), [Some(2.0), Some(1.0), Some(1.0)]);
+    let times = format!("wasmux_http_request_duration_seconds_count{{{none}}}");
+    assert_eq!(value(&page, &times), Some(0.0));
+}
+
+/// Who leaves while it waits for its turn has waited, and has gone.
+#[test]
+fn who_leaves_the_queue_is_counted() {
+    let routes = "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\n[handlers.sleep]\nwasm = \"sleep.wat\"\n\
+                  limits = { concurrency = 1 }\n[routes]\n\"/{ms}\" = \"sleep\"\n";
+    let server = site(routes).serve();
+    let mut first = server.connect();
+    first.request("GET", "/20000", &[], b"");
+    let is = |page: &str, name: &str, expected: f64| {
+        value(page, &format!("{name}{{handler=\"sleep\"}}")) == Some(expected)
+    };
+    wait_for(&server, "at work", |page| is(page, "wasmux_guests_running", 1.0));
+    let mut second = server.connect();
+    second.request("GET", "/1", &["X-Request-Id: q-1"], b"");
+    wait_for(&server, "waiting", |page| is(page, "wasmux_requests_waiting", 1.0));
+    second.reset();
+    wait_for(&server, "gone", |page| {
+        is(page, "wasmux_client_disconnects_total", 1.0) && is(page, "wasmux_queue_seconds_count", 2.0)
+    });
+    let json: serde_json::Value = serde_json::from_str(&server.out.wait_for(&["\"q-1\""])).unwrap();
+    assert!(json["queue_us"].as_u64().unwrap() > 0, "{json}");
+}
+
+/// A connection that has become a tunnel says meanwhile what moves through it, and its life is nobody's latency.
+#[test]
+fn tunnels_are_counted_while_they_last() {
+    let upstream = Upstream::start(|_, mut stream| {
+        let _ = read_head(&mut stream);
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        let mut bytes = [0; 4_096];
+        while let Ok(count @ 1..) = stream.read(&mut bytes) {
+            if stream.write_all(&bytes[..count]).is_err() {
+                return;
+            }
+        }
+    });
+    let routes = format!(
+        "[server]\nadmin = \"127.0.0.1:0\"\naccess_log = \"json\"\n[routes]\n\"/\" = {{ proxy = {:?} }}\n",
+        upstream.url()
+    );
+    let server = site(&routes).serve();
+    let mut conn = server.connect();
+    conn.send(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Request-Id: u-1\r\n\r\nahead",
+    );
+    assert_eq!(conn.head().status, 101);
+    let labels = "{server=\"server\",route=\"/\",handler=\"proxy\",version=\"\"";
+    let open = "wasmux_upgraded_connections{server=\"server\"}";
+    let count = format!("wasmux_http_request_duration_seconds_count{labels}}}");
+    wait_for(&server, "a tunnel", |page| {
+        value(page, open) == Some(1.0)
+            && value(page, &format!("wasmux_http_requests_total{labels},code=\"101\"}}")) == Some(1.0)
+            && value(page, &count) == Some(1.0)
+    });
+    conn.send(vec![b'x'; 100_000]);
+    wait_for(&server, "bytes both ways", |page| {
+        let bytes = |what: &str| value(page, &format!("wasmux_http_{what}_bytes_total{labels}}}")).unwrap();
+        bytes("request") >= 100_005.0 && bytes("response") >= 65_536.0
+    });
+    conn.finish();
+    assert_eq!(conn.rest().len(), 100_005);
+    let page = wait_for(&server, "no tunnel", |page| value(page, open) == Some(0.0));
+    assert_eq!(value(&page, &count), Some(1.0), "once");
+    let json: serde_json::Value = serde_json::from_str(&server.out.wait_for(&["\"u-1\""])).unwrap();
+    for (key, expected) in [("status", 101), ("bytes", 100_005), ("request_bytes", 100_005)] {
+        assert_eq!(json[key], expected, "{key}: {json}");
+    }
+    assert_eq!(json["complete"], true, "{json}");
+}
+
+/// A reload goes on counting what stays; what goes keeps its last numbers for who looks once a minute.
+#[test]
+fn series_outlive_their_routes() {
     let routes = |rest: &str| {
         format!(
             "[server]\nadmin = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\n[routes]\n\"/stays\" = {{ respond = \"ok\" }}\n{rest}"
@@ -100,11 +205,45 @@ fn series_go_with_their_routes() {
     std::fs::write(server.site.path("routes.toml"), routes("")).unwrap();
     server.signal("HUP");
     server.log.wait_for(&["reloaded"]);
-    let page = wait_for(&server, "without /goes", |page| !page.contains("route=\"/goes\""));
-    let stays = r#"wasmux_http_requests_total{server="server",route="/stays",handler="respond",version="",code="200"}"#;
-    assert_eq!(value(&page, stays), Some(1.0), "{page}");
+    assert_eq!(server.get("/goes").status, 404);
+    let page = page(&server);
+    let of = |path: &str| {
+        format!(
+            "wasmux_http_requests_total{{server=\"server\",route=\"/{path}\",handler=\"respond\",version=\"\",code=\"200\"}}"
+        )
+    };
+    let goes = of("goes");
+    assert_eq!(value(&page, &goes), Some(1.0), "{page}");
+    let stays = of("stays");
+    assert_eq!(value(&page, &stays), Some(1.0), "{page}");
     server.get("/stays");
-    assert_eq!(value(&super::page(&server), stays), Some(2.0));
+    assert_eq!(value(&super::page(&server), &stays), Some(2.0));
+    // It comes back.
+    std::fs::write(server.site.path("routes.toml"), routes("\"/goes\" = { respond = \"ok\" }\n")).unwrap();
+    server.signal("HUP");
+    server.log.wait_for_many("reloaded", 2);
+    server.get("/goes");
+    assert_eq!(value(&super::page(&server), &goes), Some(2.0));
+}
+
+/// Who is not asked after is not ill.
+#[test]
+fn an_upstream_without_checks_is_taken_for_healthy() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let routes = |health: &str| {
+        format!(
+            "[server]\nadmin = \"127.0.0.1:0\"\nlisten = \"127.0.0.1:0\"\n[handlers.back]\n\
+             proxy = {{ to = [\"http://{nobody}\"]{health} }}\n[routes]\n\"/\" = \"back\"\n"
+        )
+    };
+    let server = site(&routes(", health = { path = \"/\", interval = \"1s\" }")).serve();
+    server.get("/");
+    let healthy = format!("wasmux_upstream_healthy{{handler=\"back\",upstream=\"http://{nobody}\"}}");
+    wait_for(&server, "ill", |page| value(page, &healthy) == Some(0.0));
+    std::fs::write(server.site.path("routes.toml"), routes("")).unwrap();
+    server.signal("HUP");
+    server.log.wait_for(&["reloaded"]);
+    wait_for(&server, "well", |page| value(page, &healthy) == Some(1.0));
 }
 
 #[test]

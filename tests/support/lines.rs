@@ -34,6 +34,19 @@ impl Lines {
         lines
     }
 
+    /// Collects the lines up to one that begins with `last`, and gives the rest of the stream back.
+    pub(crate) fn collect_until<R: Read>(stream: R, last: &str) -> (Self, BufReader<R>) {
+        let lines = Self::default();
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        while !line.starts_with(last) {
+            line.clear();
+            assert!(stream.read_line(&mut line).unwrap() > 0, "no line that begins with {last:?}");
+            lines.change(|collected| collected.lines.push(line.trim_end().to_owned()));
+        }
+        (lines, stream)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Collected)) {
         change(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner));
         self.0.1.notify_all();

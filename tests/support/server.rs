@@ -1,8 +1,9 @@
 //! A folder with a routes.toml and the real `wasmux` run in it, alone or as a server on free ports.
 
+use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -173,6 +174,19 @@ impl Server {
         let lines = server.out.wait_for_many("listening on ", server.site.listeners);
         server.urls = lines.iter().map(|line| line["listening on ".len()..].to_owned()).collect();
         server
+    }
+
+    /// The same, whose standard output nobody reads beyond the address of its admin listener.
+    pub(crate) fn start_unread(command: &mut Command, site: Site) -> (Self, BufReader<ChildStdout>) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Lines::collect(child.stderr.take().unwrap());
+        let (out, unread) = Lines::collect_until(child.stdout.take().unwrap(), "admin on ");
+        let urls = out
+            .all()
+            .iter()
+            .filter_map(|line| Some(line.strip_prefix("listening on ")?.to_owned()))
+            .collect();
+        (Self { child, urls, log, out, site }, unread)
     }
 
     /// The URLs of all listeners.

@@ -8,11 +8,18 @@ use http::HeaderValue;
 use serde::Serialize;
 
 use super::{Form, Record};
+use crate::printable;
+
+/// Of what a client has sent, each text is cut here, in bytes.
+const FIELD_BYTES_MAX: usize = 8 << 10;
 
 /// What a line says.
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
+    /// When it ended.
     time: String,
+    #[serde(skip)]
+    received: SystemTime,
     remote: &'a str,
     method: &'a str,
     target: String,
@@ -55,15 +62,17 @@ impl<'a> Line<'a> {
         let notes = record.notes.as_deref();
         let of_guest = notes.filter(|_| version.is_some());
         let tls = record.peer.tls.as_ref();
+        let (now, took) = (SystemTime::now(), record.started.elapsed());
         Self {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            time: rfc3339(now),
+            received: now.checked_sub(took).unwrap_or(now),
             remote: &record.peer.remote,
             method: record.method.as_str(),
-            target: record.target.clone().unwrap_or_else(|| record.uri.to_string()),
+            target: cut(record.target.clone().unwrap_or_else(|| record.uri.to_string())),
             protocol: format!("{:?}", record.version),
             status: record.status.map(|status| status.as_u16()),
             bytes: record.bytes,
-            duration_us: u64::try_from(record.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             complete: record.complete,
             handler: stats.map(|stats| &*stats.handler.name),
             pattern: record.route.as_ref().map(|(_, info)| info.pattern.as_str()),
@@ -82,7 +91,7 @@ impl<'a> Line<'a> {
     /// The line, with its end.
     pub(super) fn text(&self, form: Form) -> String {
         match form {
-            Form::Json => serde_json::to_string(self).unwrap_or_default() + "\n",
+            Form::Json => printable::json(serde_json::to_string(self).unwrap_or_default()) + "\n",
             Form::Text => self.plain(),
             Form::Combined => self.combined(),
         }
@@ -99,7 +108,7 @@ impl<'a> Line<'a> {
             self.time,
             self.remote,
             self.method,
-            self.target,
+            quoted(&self.target),
             self.protocol,
             self.status(),
             self.bytes,
@@ -114,25 +123,27 @@ impl<'a> Line<'a> {
         let request = format!("{} {} {}", self.method, self.target, self.protocol);
         let bytes = if self.bytes == 0 { "-".to_owned() } else { self.bytes.to_string() };
         let [referer, agent] = self.client.map(|field| match field {
-            Some(field) => escape(field.as_bytes()),
+            Some(field) => field_text(field),
             None => "-".to_owned(),
         });
         format!(
             "{} - - [{}] \"{}\" {} {bytes} \"{referer}\" \"{agent}\"\n",
-            host(self.remote),
-            clf_time(&self.time),
+            host(self.remote).as_deref().unwrap_or("-"),
+            clf_time(&rfc3339(self.received)),
             escape(request.as_bytes()),
-            self.status(),
+            // As in nginx, and in the metrics: there is none, but there has to be one.
+            self.status.unwrap_or(499),
         )
     }
 }
 
-/// An address without its port; `-` when there is none.
-pub(super) fn host(remote: &str) -> String {
-    match remote.parse::<SocketAddr>() {
-        Ok(address) => address.ip().to_canonical().to_string(),
-        Err(_) => "-".to_owned(),
-    }
+/// An address without its port; `None` of a unix socket, which has none.
+pub(super) fn host(remote: &str) -> Option<String> {
+    Some(remote.parse::<SocketAddr>().ok()?.ip().to_canonical().to_string())
+}
+
+fn rfc3339(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// `2026-11-22T21:19:27.123Z` as `22/Nov/2026:21:19:27 +0000`.
@@ -142,6 +153,35 @@ fn clf_time(rfc3339: &str) -> String {
     let part = |range| rfc3339.get(range).unwrap_or_default();
     let month = part(5..7).parse::<usize>().ok().and_then(|month| MONTHS.get(month.wrapping_sub(1)));
     format!("{}/{}/{}:{} +0000", part(8..10), month.unwrap_or(&"Jan"), part(0..4), part(11..19))
+}
+
+/// As much of a text as is logged.
+fn cut(mut text: String) -> String {
+    if text.len() > FIELD_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(FIELD_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// As much of a field.
+fn field_text(field: &HeaderValue) -> String {
+    match field.as_bytes().get(..FIELD_BYTES_MAX) {
+        Some(start) if field.len() > FIELD_BYTES_MAX => escape(start) + "...",
+        _ => escape(field.as_bytes()),
+    }
+}
+
+/// What a client has sent, between quotes for people: it can end neither the quotes nor the line, nor drive a terminal.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c => printable::push(&mut out, c),
+        }
+    }
+    out
 }
 
 /// What a client has sent, between quotes as Apache writes it (mod_log_config): it can end neither the quotes nor the line.
@@ -173,14 +213,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_for_people_cannot_be_forged() {
+        assert_eq!(quoted("/é\"\\\u{9b}31m\u{202e}"), r#"/é\"\\\u{9b}31m\u{202e}"#);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("/é".to_owned()), "/é");
+        let long = cut("é".repeat(FIELD_BYTES_MAX));
+        assert_eq!(long, "é".repeat(FIELD_BYTES_MAX / 2) + "…");
+        let field = HeaderValue::from_str(&"x".repeat(FIELD_BYTES_MAX + 1)).unwrap();
+        assert_eq!(field_text(&field), "x".repeat(FIELD_BYTES_MAX) + "...");
+        let field = HeaderValue::from_str(&"x".repeat(FIELD_BYTES_MAX)).unwrap();
+        assert_eq!(field_text(&field), "x".repeat(FIELD_BYTES_MAX));
+    }
+
+    #[test]
     fn hosts_have_no_port() {
         for (remote, expected) in [
-            ("192.0.2.1:5", "192.0.2.1"),
-            ("[::1]:5", "::1"),
-            ("[::ffff:1.2.3.4]:5", "1.2.3.4"),
-            ("unix", "-"),
+            ("192.0.2.1:5", Some("192.0.2.1")),
+            ("[::1]:5", Some("::1")),
+            ("[::ffff:1.2.3.4]:5", Some("1.2.3.4")),
+            ("unix", None),
         ] {
-            assert_eq!(host(remote), expected);
+            assert_eq!(host(remote).as_deref(), expected);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::diff::diff_of;
 use super::logs::Lines;
 use super::query::Query;
 use super::upload::{self, Broken};
-use super::{Admin, Drains, typed};
+use super::{Admin, Drains, Endless, typed};
 use crate::body::Body;
 use crate::deployer::{Change, Changed, Refused};
 use crate::history::{History, Record};
@@ -273,7 +273,7 @@ impl Admin {
         self.deployer.knows(&handler)?;
         let form = match query.get("form") {
             None => "wasm".to_owned(),
-            Some(form) if ["wasm", "wat", "cwasm"].contains(&form) => form.to_owned(),
+            Some(form) if ["wasm", "wat"].contains(&form) => form.to_owned(),
             Some(other) => return Err(bad(&format!("`form` is wasm or wat, not `{other}`"))),
         };
         let history = self.history()?.clone();
@@ -310,6 +310,7 @@ impl Admin {
         let handler = query.get("handler").map(str::to_owned);
         let lines = Lines { follow, handler, level, _permit: permit };
         let mut response = Response::new(Body::other(lines));
+        response.extensions_mut().insert(Endless);
         let content_type = HeaderValue::from_static("application/x-ndjson");
         response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
         Ok(response)
@@ -318,7 +319,7 @@ impl Admin {
     /// What each version has served, by handler, of those that some deployment in use has.
     fn versions(&self) -> BTreeMap<Arc<str>, Vec<Value>> {
         let mut counted = BTreeMap::<_, (u64, u64)>::new();
-        for (key, stats) in self.deployer.maker().resources.registry().routes() {
+        for (key, stats) in self.deployer.maker().resources.registry().routes_in_use() {
             let (requests, failures) = stats.requests();
             let sum = counted.entry((key.handler, key.version)).or_default();
             *sum = (sum.0 + requests, sum.1 + failures);
@@ -355,7 +356,7 @@ impl Admin {
         let canary = record.canary.as_ref().zip(deployment.counted()).map(|(canary, counted)| {
             let [stable, tried] = counted.map(|counted| {
                 json!({ "requests": counted.requests, "failures": counted.failures,
-                        "given_up": counted.given_up, "p95_ms": counted.p95().as_secs_f64() * 1e3 })
+                        "given_up": counted.given_up, "p95_ms": counted.p95().map(|p95| p95.as_secs_f64() * 1e3) })
             });
             json!({ "handler": canary.handler, "version": canary.module.version(),
                     "share_percent": f64::from(canary.share) / 100.0, "stable": stable, "canary": tried })
@@ -380,4 +381,23 @@ fn record_of(history: &History, number: u64) -> Result<Record, Failed> {
 fn number(text: &str) -> Result<u64, Failed> {
     let bad = |_| Failed::because(StatusCode::BAD_REQUEST, format!("`{text}` is no number of a deployment"));
     text.parse().map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_described() {
+        let description: Value = serde_json::from_str(OPENAPI).unwrap();
+        let paths = description["paths"].as_object().unwrap();
+        for (pattern, operation) in Operation::ALL {
+            let (method, path) = pattern.split_once(' ').unwrap();
+            let responses = &paths[path][method.to_lowercase()]["responses"];
+            assert!(responses.is_object(), "{pattern} is not described");
+            assert_eq!(responses["403"].is_object(), operation.needs() == Right::Operate, "{pattern}");
+        }
+        let described = paths.values().map(|operations| operations.as_object().unwrap().len());
+        assert_eq!(described.sum::<usize>(), Operation::ALL.len());
+    }
 }

@@ -28,8 +28,9 @@ pub(super) struct Lines {
 impl Lines {
     fn wants(&self, line: &Line) -> bool {
         // Worse is less.
-        self.handler.as_ref().is_none_or(|name| line.handler.as_ref() == Some(name))
-            && line.level.parse().is_ok_and(|level: Level| level <= self.level)
+        let is_about = self.handler.as_ref().is_none_or(|name| line.handler.as_ref() == Some(name));
+        line.says_what_is_lost()
+            || is_about && line.level.parse().is_ok_and(|level: Level| level <= self.level)
     }
 }
 

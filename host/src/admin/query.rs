@@ -3,6 +3,7 @@
 use http::Request;
 use percent_encoding::percent_decode_str;
 
+use crate::config::parse_share;
 use crate::deployer::CanaryWanted;
 use crate::history::Sticky;
 
@@ -24,11 +25,7 @@ impl Query {
     /// What is wanted of a canary, if one is; or a sentence about what is wrong.
     pub(super) fn canary(&self) -> Result<Option<CanaryWanted>, String> {
         let Some(share) = self.get("canary") else { return Ok(None) };
-        let percent =
-            crate::config::parse_percent(share).filter(|percent| *percent > 0.0 && *percent <= 100.0);
-        let Some(percent) = percent else {
-            return Err(format!("`canary`: `{share}` is not a percentage up to 100% such as 5%"));
-        };
+        let share = parse_share(share).map_err(|wanted| format!("`canary`: `{share}`: {wanted}"))?;
         let sticky = match self.get("sticky").map(|text| text.split_once(':').unwrap_or((text, ""))) {
             None | Some(("client", "")) => Sticky::Client,
             Some(("header", name)) if http::HeaderName::from_bytes(name.as_bytes()).is_ok() => {
@@ -38,9 +35,10 @@ impl Query {
             Some(_) => return Err("`sticky` is client, header:NAME or cookie:NAME".to_owned()),
         };
         let seconds = |text: &str| {
-            text.parse().map_err(|_| format!("`promote_after`: `{text}` is no number of seconds"))
+            let number = text.parse().ok().filter(|seconds| *seconds > 0);
+            number.ok_or_else(|| format!("`promote_after`: `{text}` is no number of seconds from 1 on"))
         };
         let promote_after_s = self.get("promote_after").map(seconds).transpose()?;
-        Ok(Some(CanaryWanted { share: (percent * 100.0).round() as u32, sticky, promote_after_s }))
+        Ok(Some(CanaryWanted { share, sticky, promote_after_s }))
     }
 }

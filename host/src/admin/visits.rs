@@ -27,6 +27,7 @@ pub(super) struct Visits(Mutex<VecDeque<Arc<Visit>>>);
 pub(super) struct Visit {
     has_right: AtomicBool,
     takes_long: AtomicBool,
+    is_endless: AtomicBool,
     cut: Notify,
 }
 
@@ -41,12 +42,20 @@ impl Visit {
         self.takes_long.store(true, Ordering::Relaxed);
     }
 
+    /// Its client follows something that never ends.
+    pub(super) fn is_endless(&self) {
+        self.is_endless.store(true, Ordering::Relaxed);
+    }
+
     /// Waits until it has to go: when it is in the way, or `limit` is over and it has no reason for more.
     pub(super) async fn is_over(&self, limit: Duration, limit_with_reason: Duration) {
         let late = async {
             sleep(limit).await;
             if self.has_right.load(Ordering::Relaxed) || self.takes_long.load(Ordering::Relaxed) {
                 sleep(limit_with_reason.saturating_sub(limit)).await;
+            }
+            if self.is_endless.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
             }
         };
         tokio::select! { () = self.cut.notified() => {} () = late => {} }

@@ -35,6 +35,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an upload that are sent at a time, so that there is progress to show.
 const PIECE_BYTES: usize = 64 << 10;
 
+/// Larger uploads are only begun when the server answers otherwise.
+const UNASKED_BYTES_MAX: usize = 1 << 20;
+
 /// Which server is meant.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ServerArg {
@@ -151,6 +154,10 @@ impl Client {
         path: &str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, Failed> {
+        if body.len() > UNASKED_BYTES_MAX {
+            // Whoever is refused hears so before it has sent everything.
+            Box::pin(self.send(Method::GET, "/v1/status", Vec::new())).await?;
+        }
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await;
         let stream =
             stream.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())).map_err(|error| self.down(&error))?;
@@ -320,7 +327,6 @@ pub(super) async fn with_progress<T>(what: &str, work: impl Future<Output = T>) 
 pub(super) fn form_of(file: &Path) -> &'static str {
     match file.extension().and_then(|form| form.to_str()) {
         Some("wat") => "wat",
-        Some("cwasm") => "cwasm",
         _ => "wasm",
     }
 }

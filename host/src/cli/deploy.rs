@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::admin::{Failed, ServerArg, form_of, run, with_progress};
 use super::{OK, engine, eprint, fail, print};
 use crate::builder;
-use crate::config::parse_percent;
+use crate::config::parse_share;
 use crate::deployer::{Change, Changed, From, Maker, Refused, Source};
 use crate::history::History;
 use crate::resources::Resources;
@@ -31,7 +31,7 @@ pub(super) struct DeployArgs {
     #[arg(long, value_name = "WHAT", default_value = "client", requires = "canary")]
     sticky: String,
     /// Promote it after this time without a reason not to, such as 10m
-    #[arg(long, value_name = "TIME", requires = "canary", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", requires = "canary", value_parser = seconds)]
     promote_after: Option<Duration>,
     #[command(flatten)]
     server: ServerArg,
@@ -50,9 +50,15 @@ pub(super) struct RollbackArgs {
 type Offline = fn(Maker, &History) -> Result<Changed, Refused>;
 
 fn percent(text: &str) -> Result<String, String> {
-    match parse_percent(text) {
-        Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(text.to_owned()),
-        _ => Err("a percentage up to 100% is wanted, such as 5%".to_owned()),
+    parse_share(text).map(|_| text.to_owned()).map_err(str::to_owned)
+}
+
+/// Whole seconds, from 1 on: nothing is looked at more often.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match time.subsec_nanos() {
+        0 if !time.is_zero() => Ok(time),
+        _ => Err("whole seconds are wanted, at least one, such as 90s or 10m".to_owned()),
     }
 }
 

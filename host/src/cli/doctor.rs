@@ -13,6 +13,13 @@ use crate::{guest, machine};
 /// Files that the program has open beside connections.
 const OTHER_FILES: u64 = 256;
 
+/// Files that a connection takes at most: its own, the one that its client is watched on while a request is at work, and one to an
+/// upstream or whomever its handler calls.
+const FILES_PER_CONNECTION: u64 = 3;
+
+/// Pools of places, as the two engines have: that of wasi:http 0.3 is made when it is first needed.
+const POOLS: u64 = 2;
+
 /// Mappings that a place for an instance takes at most: a memory, a table, a stack, and the guards between them.
 const MAPS_PER_INSTANCE: u64 = 12;
 
@@ -68,6 +75,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
     let process = &config.process;
     let mut checks =
         vec![kernel(), pagemap(), swap(), files(process), maps(process), backlog(), memory(process)];
+    checks.push(engine(process));
     checks.push(folder("state", &process.state));
     checks.extend(process.cache.as_deref().map(|cache| folder("cache", cache)));
     checks.extend([toolchain(), targets()]);
@@ -138,11 +146,11 @@ fn swap() -> Check {
 
 fn files(process: &ProcessConfig) -> Check {
     let hard = rlimit::Resource::NOFILE.get().map_or(u64::MAX, |(_, hard)| hard);
-    let wanted = process.max_connections as u64 + OTHER_FILES;
+    let wanted = process.max_connections as u64 * FILES_PER_CONNECTION + OTHER_FILES;
     Check::new("open files", format!("up to {hard}; {wanted} are wanted")).unless(
         hard >= wanted,
         Verdict::Warn,
-        format!("beyond it connections wait: `ulimit -Hn {wanted}`, LimitNOFILE={wanted}, or a lower `max_connections`"),
+        format!("beyond it connections wait, and calls fail: `ulimit -Hn {wanted}`, LimitNOFILE={wanted}, or a lower `max_connections`"),
     )
 }
 
@@ -150,7 +158,7 @@ fn maps(process: &ProcessConfig) -> Check {
     let Some(max) = number("/proc/sys/vm/max_map_count") else {
         return Check::new("mappings", "not limited");
     };
-    let wanted = u64::from(process.instances) * MAPS_PER_INSTANCE + OTHER_MAPS;
+    let wanted = u64::from(process.instances) * POOLS * MAPS_PER_INSTANCE + OTHER_MAPS;
     Check::new("mappings", format!("up to {max}; {wanted} are wanted")).unless(
         max >= wanted,
         Verdict::Warn,
@@ -173,18 +181,34 @@ fn memory(process: &ProcessConfig) -> Check {
     let Some(bytes) = machine::memory_bytes() else { return Check::new("memory", "unknown") };
     let mib = |bytes: u64| bytes >> 20;
     let guests = process.guest_memory_bytes_max.unwrap_or(bytes / 4 * 3);
-    Check::new("memory", format!("{} MiB, of which guests may have {} MiB", mib(bytes), mib(guests))).unless(
-        guests < bytes,
-        Verdict::Fail,
-        "the kernel ends the process before `guest_memory` is reached: lower it",
+    let check =
+        Check::new("memory", format!("{} MiB, of which guests may have {} MiB", mib(bytes), mib(guests)));
+    let verdict = if guests < bytes { Verdict::Warn } else { Verdict::Fail };
+    check.unless(
+        guests <= bytes / 10 * 9,
+        verdict,
+        "the program and the kernel need room too: the kernel may end the process before `guest_memory` is reached; lower it",
     )
+}
+
+/// Whether guests could be run: the engine reserves its address space at once.
+fn engine(process: &ProcessConfig) -> Check {
+    match super::engine(process) {
+        Ok(_) => Check::new("engine", format!("{} instances have their places", process.instances)),
+        Err(error) => Check::new("engine", error).unless(
+            false,
+            Verdict::Fail,
+            "nothing can be served: fewer `instances`, or more address space (`ulimit -v unlimited`)",
+        ),
+    }
 }
 
 /// Whether a file can be made in a folder, or in the one that it would be made in.
 fn folder(name: &'static str, path: &Path) -> Check {
-    let there = path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
-    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let there = path.ancestors().find(|path| path.exists() || path.as_os_str().is_empty());
+    let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = path.display();
+    // In one that is no folder this fails as well.
     match tempfile::NamedTempFile::new_in(there) {
         Ok(_) => Check::new(name, format!("{shown} can be written to")),
         Err(error) => Check::new(name, format!("{shown} cannot be written to: {error}")).unless(

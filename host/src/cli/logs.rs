@@ -9,7 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::admin::{Failed, ServerArg, run};
-use super::{OK, fail, print};
+use super::{OK, fail, is_heard, print};
+use crate::printable::{self, is_harmless};
 
 /// `wasmux logs`.
 #[derive(Debug, Args)]
@@ -43,6 +44,9 @@ pub(super) fn logs(args: &LogsArgs) -> ExitCode {
                     let line: Vec<u8> = rest.drain(..=end).collect();
                     show(&line, args.server.json);
                 }
+                if !is_heard() {
+                    break;
+                }
             }
             Ok(())
         })
@@ -52,14 +56,14 @@ pub(super) fn logs(args: &LogsArgs) -> ExitCode {
 
 fn show(line: &[u8], as_json: bool) {
     if as_json {
-        return print(String::from_utf8_lossy(line).trim_end());
+        return print(printable::json(String::from_utf8_lossy(line).trim_end().to_owned()));
     }
     let line: Value = serde_json::from_slice(line).unwrap_or_default();
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let about = |key: &str| line[key].as_str().map(|value| format!(" {key}={value}")).unwrap_or_default();
     // What guests say is theirs: it must not drive the terminal.
     let message: String =
-        text("message").chars().map(|c| if c.is_control() && c != '\t' { '�' } else { c }).collect();
+        text("message").chars().map(|c| if is_harmless(c) || c == '\t' { c } else { '�' }).collect();
     print(format_args!(
         "{} {:>5} {}: {message}{}{}",
         text("time"),

@@ -1,7 +1,7 @@
 //! `wasmux status`: what a server serves and how it does, once or as a table that stays up to date.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::admin::{Failed, ServerArg, run};
 use super::deploy::origin;
-use super::{OK, PROBLEMS, fail, print};
+use super::{OK, PROBLEMS, fail, is_heard, print};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,11 +37,11 @@ pub(super) fn status(args: &StatusArgs) -> ExitCode {
             let answer = client.ask(Method::GET, "/v1/status", Vec::new()).await?;
             match (args.server.json, args.watch && on_terminal) {
                 (true, _) => print(&answer),
-                // Home, the text, and nothing of the one before.
-                (false, true) => print(format_args!("\x1b[H\x1b[J{}", table(&answer))),
+                // Home, nothing of the one before, and the text, whose long lines the terminal cuts.
+                (false, true) => print(format_args!("\x1b[H\x1b[J\x1b[?7l{}\x1b[?7h", table(&answer))),
                 (false, false) => print(table(&answer)),
             }
-            if !args.watch || std::io::stdout().flush().is_err() {
+            if !args.watch || !is_heard() {
                 return Ok(());
             }
             tokio::time::sleep(INTERVAL).await;
@@ -104,12 +104,14 @@ fn table(status: &Value) -> String {
             let _ = writeln!(page, "{:<widest$}  {version:<12}  {requests:>8}  {failures:>7}", "");
         }
     }
+    page += &routes(&status["servers"]);
     if let Some(canary) = status["canary"].as_object() {
         let side = |name: &str| {
             let side = &canary[name];
+            let p95 = side["p95_ms"].as_f64().map_or_else(|| "-".to_owned(), |p95| format!("{p95} ms"));
             format!(
-                "{} requests, {} failed, {} given up, p95 {} ms",
-                side["requests"], side["failures"], side["given_up"], side["p95_ms"]
+                "{} requests, {} failed, {} given up, p95 {p95}",
+                side["requests"], side["failures"], side["given_up"]
             )
         };
         let _ = writeln!(
@@ -123,4 +125,22 @@ fn table(status: &Value) -> String {
         );
     }
     page.trim_end().to_owned()
+}
+
+/// The routes of all servers, one a line.
+fn routes(servers: &Value) -> String {
+    let all = servers.as_object().into_iter().flatten().flat_map(|(server, routes)| {
+        routes.as_array().into_iter().flatten().map(move |route| {
+            let text = |key: &str| route[key].as_str().unwrap_or_default();
+            (server, text("pattern"), text("handler"))
+        })
+    });
+    let all: Vec<_> = all.collect();
+    let width = |of: fn(&(&String, &str, &str)) -> usize| all.iter().map(of).max().unwrap_or(0);
+    let (widest, longest) = (width(|route| route.0.len()).max(6), width(|route| route.1.len()).max(5));
+    let mut text = format!("\n{:<widest$}  {:<longest$}  handler\n", "server", "route");
+    for (server, pattern, handler) in &all {
+        let _ = writeln!(text, "{server:<widest$}  {pattern:<longest$}  {handler}");
+    }
+    text
 }

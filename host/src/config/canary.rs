@@ -55,15 +55,35 @@ fn percent(table: &Table<'_>, key: &'static str) -> Option<f64> {
 }
 
 /// `5%` or `0.5%`, from 0 to 10,000.
-#[must_use]
-pub fn parse_percent(text: &str) -> Option<f64> {
+fn parse_percent(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%')?.trim();
     number.parse().ok().filter(|percent: &f64| (0.0..=PERCENT_MAX).contains(percent))
+}
+
+/// A canary's part of the requests, in hundredths of a percent: from `0.01%` to `100%`.
+///
+/// # Errors
+/// What is wanted, for another text.
+pub fn parse_share(text: &str) -> Result<u32, &'static str> {
+    const WANTED: &str = "a percentage from 0.01% up to 100% is wanted, such as 5%";
+    let share = parse_percent(text).map(|percent| (percent * 100.0).round()).ok_or(WANTED)?;
+    if (1.0..=10_000.0).contains(&share) { Ok(share as u32) } else { Err(WANTED) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_at_least_one() {
+        assert_eq!(
+            [parse_share("0.01%"), parse_share("5%"), parse_share("100%")],
+            [Ok(1), Ok(500), Ok(10_000)]
+        );
+        for bad in ["0%", "0.001%", "101%", "5"] {
+            assert!(parse_share(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn percentages() {

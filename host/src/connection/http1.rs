@@ -63,6 +63,6 @@ pub(super) async fn serve<S>(
     let served = with_rare(pin!(conn.serve(&server, &peer)), closing, || begun.get()).await;
     if served == Some(true) {
         // Boxed, as the connection is in it again.
-        Box::pin(conn.close()).await;
+        Box::pin(conn.close(&server)).await;
     }
 }

@@ -77,9 +77,18 @@ pub(super) async fn serve(server: Arc<Connections>, stream: Stream, first: Bytes
     };
     let connection = builder(config, &stall).serve_connection(io, service);
     if let Err(error) = drive(connection, config.idle_timeout, guard, peer, stall).await {
+        if is_protocol_error(&error) {
+            server.stats.http2_errors.increment();
+        }
         // Resets and broken-off responses: the request's own line says what matters.
         tracing::debug!("connection ended: {}", crate::error::chain(&error));
     }
+}
+
+/// Whether it is we who have ended a connection, because of what its client has sent.
+fn is_protocol_error(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() != Some(h2::Reason::NO_ERROR))
 }
 
 /// How hyper speaks HTTP/2 with the clients of a server.

@@ -77,7 +77,7 @@ fn worse(config: &CanaryConfig, [stable, canary]: [Counted; 2]) -> Option<String
     if stable.requests.min(canary.requests) < config.min_requests * LATENCY_REQUESTS {
         return None;
     }
-    let (here, there) = (canary.p95(), stable.p95());
+    let (here, there) = canary.p95().zip(stable.p95())?;
     let limit = there.as_secs_f64() * (1.0 + config.latency_percent / 100.0);
     // Latency is counted in classes, each twice the one before: the next class alone says nothing.
     if here.as_secs_f64() > limit && here > there * 2 {

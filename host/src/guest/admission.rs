@@ -92,12 +92,9 @@ impl Admission {
         if !queue.try_enter(&terms)
             && let Place::Waits(number, told) = queue.line_up(&terms, now)?
         {
+            let _wait = InQueue { share: &self.share, since: now, notes };
             // Few wait; those who do not need no room for it.
-            let waited = Box::pin(self.wait(number, told, now, deadline)).await;
-            let wait = now.elapsed();
-            self.share.queue_wait.observe(wait);
-            notes.inspect(|notes| notes.waited(wait));
-            waited?;
+            Box::pin(self.wait(number, told, now, deadline)).await?;
         } else {
             self.share.queue_wait.observe_nothing();
         }
@@ -177,17 +174,12 @@ impl Admission {
         &self,
         pulse: &Pulse,
         deadline: Instant,
+        notes: Option<&Notes>,
         found: impl Future<Output = T>,
     ) -> Result<T, Error> {
-        let queue = &self.share.queue;
-        queue.begin_without_instance(self.queue)?;
-        let _waits = WithoutInstance(&self.share);
-        pulse.has_started();
-        let now = Instant::now();
-        let (until, limit) = self.patience(now, deadline, Limit::Instances);
-        let found = timeout_at(until, found).await;
-        self.share.instance_wait.add(now.elapsed());
-        found.map_err(|_| limit.into())
+        let wait = self.without_instance(pulse, notes)?;
+        let (until, limit) = self.patience(wait.since, deadline, Limit::Instances);
+        timeout_at(until, found).await.map_err(|_| limit.into())
     }
 
     /// Waits for its handler's code, which `found` has loaded. Meanwhile the request has no part in its handler's computing.
@@ -198,15 +190,21 @@ impl Admission {
         &self,
         pulse: &Pulse,
         deadline: Instant,
+        notes: Option<&Notes>,
         found: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        let _wait = self.without_instance(pulse, notes)?;
+        timeout_at(deadline, found).await.map_err(|_| Limit::Timeout)?
+    }
+
+    fn without_instance<'a>(
+        &'a self,
+        pulse: &Pulse,
+        notes: Option<&'a Notes>,
+    ) -> Result<WithoutInstance<'a>, Error> {
         self.share.queue.begin_without_instance(self.queue)?;
-        let _waits = WithoutInstance(&self.share);
         pulse.has_started();
-        let now = Instant::now();
-        let found = timeout_at(deadline, found).await;
-        self.share.instance_wait.add(now.elapsed());
-        found.map_err(|_| Limit::Timeout)?
+        Ok(WithoutInstance { share: &self.share, since: Instant::now(), notes })
     }
 
     /// A guest starts that has waited for its instance.
@@ -249,11 +247,34 @@ impl Drop for Turn<'_> {
     }
 }
 
-struct WithoutInstance<'a>(&'a Share);
+/// A wait for a turn, counted when it ends: also when its client leaves.
+struct InQueue<'a> {
+    share: &'a Share,
+    since: Instant,
+    notes: Option<&'a Notes>,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        let wait = self.since.elapsed();
+        self.share.queue_wait.observe(wait);
+        self.notes.inspect(|notes| notes.waited(wait));
+    }
+}
+
+/// A wait for an instance or for code, counted the same way.
+struct WithoutInstance<'a> {
+    share: &'a Share,
+    since: Instant,
+    notes: Option<&'a Notes>,
+}
 
 impl Drop for WithoutInstance<'_> {
     fn drop(&mut self) {
-        self.0.queue.end_without_instance();
+        let wait = self.since.elapsed();
+        self.share.queue.end_without_instance();
+        self.share.instance_wait.add(wait);
+        self.notes.inspect(|notes| notes.waited(wait));
     }
 }
 

@@ -37,8 +37,9 @@ pub(super) struct Fair {
     account: Account,
     cpu_max: Duration,
     used: Duration,
-    /// What of it was at home, and is not counted yet.
+    /// What of it was at home: not counted yet, and counted.
     at_home: Duration,
+    counted: Duration,
     /// Ticks through which it has computed at home, and those that it may.
     ticks: u32,
     patience: u32,
@@ -74,6 +75,7 @@ impl Fair {
             cpu_max,
             used: Duration::ZERO,
             at_home: Duration::ZERO,
+            counted: Duration::ZERO,
             ticks: 0,
             patience,
             is_exact: false,
@@ -144,8 +146,16 @@ impl Fair {
         self.pulse.has_started();
         if let Account::Instance = self.account {
             self.used = Duration::ZERO;
-            self.share.cpu.add(std::mem::take(&mut self.at_home));
         }
+        // What goes on for long shows meanwhile; what is short is counted once.
+        if self.at_home >= EPOCH_TICK {
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        self.share.cpu.add(self.at_home);
+        self.counted += std::mem::take(&mut self.at_home);
     }
 
     fn end(&self, result: Result<(), Error>) -> Result<(), Error> {
@@ -197,9 +207,9 @@ impl Future for Fair {
 impl Drop for Fair {
     fn drop(&mut self) {
         // Stopped while it computed: nobody knows for how much longer it would have.
-        self.share.cpu.add(self.at_home);
+        self.count();
         if let Account::Request(_, Some(notes)) = &self.account {
-            notes.computed(self.at_home + self.pulse.computed_away());
+            notes.computed(self.counted + self.pulse.computed_away());
         }
         let is_request = matches!(self.account, Account::Request(..));
         if is_request && !matches!(self.place, Place::Nowhere) && self.pulse.is_computing() {

@@ -34,6 +34,7 @@ use super::verdict::Contract;
 use crate::body::Body;
 use crate::error::{Error, Kind, chain};
 use crate::limit::Limit;
+use crate::notes::Notes;
 use crate::request_id::RequestId;
 use crate::tempo::Tempo;
 
@@ -156,7 +157,11 @@ impl Guest {
             let outbox = Arc::clone(&exchange.outbox);
             let now = Instant::now();
             let deadline = now + self.limits.timeout;
-            let job = match self.begin(exchange, now, deadline).await {
+            let mut waiting = Waiting { label: &label, is_over: false };
+            let begun = self.begin(exchange, now, deadline).await;
+            waiting.is_over = true;
+            drop(waiting);
+            let job = match begun {
                 Ok(job) => job,
                 Err(error) => return Err(label.count(error)),
             };
@@ -185,7 +190,8 @@ impl Guest {
         let spans = Spans::begin(request, self.share.name(), self.version());
         let ends_spans = EndsSpans(spans.clone());
         exchange.deadline_ms = unix_ms() + self.limits.timeout.as_millis() as u64;
-        let at_work = self.admission.enter(&pulse, now, deadline, notes.as_deref()).await?;
+        let at_work = self.admission.enter(&pulse, now, deadline, notes.as_deref()).await;
+        let at_work = at_work.inspect_err(|error| ends_spans.ended(Some(error.kind())))?;
         spans.iter().for_each(|spans| spans.let_in());
         exchange.spans = spans;
         if let Isolation::Concurrent(reuse, concurrency) = self.isolation {
@@ -193,7 +199,8 @@ impl Guest {
             let work = Arc::clone(self).run_shared(exchange, deadline, at_work, (reuse, concurrency));
             return Ok(Job::Seated(Box::pin(work)));
         }
-        let mut live = self.live(&pulse, now, deadline).await?;
+        let live = self.live(&pulse, (now, deadline), notes.as_deref()).await;
+        let mut live = live.inspect_err(|error| ends_spans.ended(Some(error.kind())))?;
         let id = exchange.request.id.clone();
         if live.served > 0 {
             exchange.instantiated();
@@ -265,12 +272,17 @@ impl Guest {
     }
 
     /// A warm instance if there is one; else a new one, or whichever is there first.
-    async fn live(&self, pulse: &Pulse, now: Instant, deadline: Instant) -> Result<Live, Error> {
+    async fn live(
+        &self,
+        pulse: &Pulse,
+        (now, deadline): (Instant, Instant),
+        notes: Option<&Notes>,
+    ) -> Result<Live, Error> {
         if let Some(live) = self.parked.take() {
             self.code.touch(now);
             return Ok(live);
         }
-        let code = self.code(pulse, now, deadline).await?;
+        let code = self.code(pulse, (now, deadline), notes).await?;
         // Mostly there is room, and nothing to set up a wait for.
         if let Some(taken) = self.admission.try_place() {
             return Ok(self.fresh(taken, &code));
@@ -282,17 +294,22 @@ impl Guest {
                 live = self.parked.wait() => live,
             }
         };
-        let live = Box::pin(self.admission.instance(pulse, deadline, found)).await?;
+        let live = Box::pin(self.admission.instance(pulse, deadline, notes, found)).await?;
         self.admission.start_anew(pulse);
         Ok(live)
     }
 
     /// The handler's code, which is loaded first if need be.
-    async fn code(&self, pulse: &Pulse, now: Instant, deadline: Instant) -> Result<Arc<Loaded>, Error> {
+    async fn code(
+        &self,
+        pulse: &Pulse,
+        (now, deadline): (Instant, Instant),
+        notes: Option<&Notes>,
+    ) -> Result<Arc<Loaded>, Error> {
         if let Some(code) = self.code.get(now) {
             return Ok(code);
         }
-        let code = Box::pin(self.admission.code(pulse, deadline, self.code.load())).await?;
+        let code = Box::pin(self.admission.code(pulse, deadline, notes, self.code.load())).await?;
         self.admission.start_anew(pulse);
         Ok(code)
     }
@@ -349,6 +366,20 @@ impl Guest {
              instance from now on; set `isolation = \"request\"` in [handlers.{handler}]"
         );
         self.code.end_warm();
+    }
+}
+
+/// A request that no instance has yet: its client may leave.
+struct Waiting<'l> {
+    label: &'l Label,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.label.client_gone();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::exchange::Incoming;
 use super::masks::Masks;
 use super::share::Share;
 use crate::limit::Limit;
+use crate::printable;
 use crate::request_id::RequestId;
 use crate::trace::TraceId;
 
@@ -160,10 +161,9 @@ fn printable(text: &[u8], bytes: usize, masks: &Masks) -> String {
     let cut = masks.cut(text, LOG_BYTES_MAX);
     let mut out = String::with_capacity(cut.len());
     for c in String::from_utf8_lossy(&cut).chars() {
-        if c.is_control() && c != '\t' {
-            let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
+        match c {
+            '\t' => out.push(c),
+            c => printable::push(&mut out, c),
         }
     }
     if bytes > LOG_BYTES_MAX {
@@ -180,6 +180,7 @@ mod tests {
     fn lines_cannot_be_forged() {
         let printable = |text: &[u8]| printable(text, text.len(), &Masks::default());
         assert_eq!(printable(b"a\nb\x1b[31mc\td"), "a\\nb\\u{1b}[31mc\td");
+        assert_eq!(printable("\u{9b}31m\u{202e}".as_bytes()), "\\u{9b}31m\\u{202e}");
         assert_eq!(printable(b"bad \xff utf-8"), "bad \u{fffd} utf-8");
         assert!(printable(&[b'x'; LOG_BYTES_MAX + 3]).ends_with("… (3 bytes cut)"));
     }

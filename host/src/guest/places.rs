@@ -5,7 +5,7 @@
 //! handler whose requests take for ever never shuts out the others, and one that is alone has all of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::oneshot;
 
@@ -34,9 +34,16 @@ struct Inner {
 /// A handler.
 #[derive(Debug)]
 struct User {
-    share: Arc<Share>,
+    /// When it is gone, so is its handler, and another one may have its number.
+    share: Weak<Share>,
     taken: u32,
     waiters: BTreeMap<u64, Waiter>,
+}
+
+impl User {
+    fn is_gone(&self) -> bool {
+        self.share.strong_count() == 0 && self.taken == 0 && self.waiters.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -92,11 +99,17 @@ impl Places {
     /// The user that this share belongs to.
     pub(super) fn user(&self, share: &Arc<Share>) -> UserId {
         let mut inner = self.lock();
-        let known = inner.users.iter().position(|user| Arc::ptr_eq(&user.share, share));
-        UserId(known.unwrap_or_else(|| {
-            inner.users.push(User { share: Arc::clone(share), taken: 0, waiters: BTreeMap::new() });
-            inner.users.len() - 1
-        }))
+        let known = inner.users.iter().position(|user| user.share.as_ptr() == Arc::as_ptr(share));
+        if let Some(known) = known {
+            return UserId(known);
+        }
+        let user = User { share: Arc::downgrade(share), taken: 0, waiters: BTreeMap::new() };
+        if let Some(free) = inner.users.iter().position(User::is_gone) {
+            inner.users[free] = user;
+            return UserId(free);
+        }
+        inner.users.push(user);
+        UserId(inner.users.len() - 1)
     }
 
     /// Takes places if they are free and nobody waits.

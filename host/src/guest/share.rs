@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::breaker::Breaker;
 use super::queue::Queue;
 use crate::limit::Limit;
-use crate::stats::{CodeStats, Counter, Histogram, Operations, Time, Timed};
+use crate::stats::{CodeStats, Counter, Histogram, Known, Operations, Time, Timed};
 
 /// How often the log is told of requests that a handler's limit turns away.
 const NEWS: Duration = Duration::from_secs(1);
@@ -264,10 +264,12 @@ impl Share {
     }
 }
 
-/// The shares of all handlers. A name keeps its share for as long as the process lives.
+/// The shares of all handlers. A name keeps its share as long as anything of it is there, and a while longer.
 #[derive(Debug)]
 pub struct Ledger {
-    shares: Mutex<BTreeMap<Arc<str>, Arc<Share>>>,
+    shares: Known<Arc<str>, Share>,
+    /// How many there have been.
+    numbers: AtomicU32,
     /// Names with a deployment.
     in_use: AtomicU32,
     cores: u32,
@@ -278,22 +280,22 @@ pub struct Ledger {
 impl Default for Ledger {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self { shares: Mutex::default(), in_use: AtomicU32::new(0), cores, code: CodeStats::default() }
+        Self {
+            shares: Known::default(),
+            numbers: AtomicU32::new(0),
+            in_use: AtomicU32::new(0),
+            cores,
+            code: CodeStats::default(),
+        }
     }
 }
 
 impl Ledger {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Share>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The share of the handler of this name.
     pub(super) fn share(&self, name: &Arc<str>) -> Arc<Share> {
-        let mut shares = self.lock();
-        // None ever goes, so each has another number.
-        let number = shares.len() as u32 + 1;
-        let new = || Arc::new(Share::new(Arc::clone(name), number, self.cores));
-        Arc::clone(shares.entry(Arc::clone(name)).or_insert_with(new))
+        // One that has gone and comes back has another number.
+        let number = || self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        self.shares.get(Arc::clone(name), |name| Share::new(Arc::clone(name), number(), self.cores))
     }
 
     /// The share of a version on trial of the handler of this name.
@@ -310,7 +312,7 @@ impl Ledger {
     /// All of them, by name.
     #[must_use]
     pub fn shares(&self) -> Vec<(Arc<str>, Arc<Share>)> {
-        self.lock().iter().map(|(name, share)| (Arc::clone(name), Arc::clone(share))).collect()
+        self.shares.all()
     }
 
     /// Handlers that are deployed, between which everything is shared.

@@ -54,13 +54,21 @@ impl Spans {
         }
     }
 
-    /// The guest has ended.
+    /// The guest has ended, or will never begin.
     pub(super) fn ended(&self, error: Option<Kind>) {
         let mut open = self.lock();
-        if let (Some(guest), Some(kind)) = (&mut open.guest, error) {
-            guest.fail(kind.name());
+        let (mut before, mut guest) = (open.before.take(), open.guest.take());
+        // What was under way has failed: what comes before the guest, which then has never begun.
+        if let Some(kind) = error
+            && let Some(span) = before.as_mut().or(guest.as_mut())
+        {
+            span.fail(kind.name());
         }
-        (open.before, open.guest) = (None, None);
+        if before.is_some()
+            && let Some(guest) = guest
+        {
+            guest.forget();
+        }
     }
 }
 

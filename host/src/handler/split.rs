@@ -121,7 +121,8 @@ impl Split {
             StickyBy::Header(name) => fields.get(name).map(|value| value.as_bytes()),
             StickyBy::Cookie(name) => cookie(fields, name),
         };
-        // Its keys are fixed, so that a client stays where it is when the program starts again.
+        // Its keys are fixed, so that a client stays where it is when the program starts again. With the version in it, it is not
+        // the same clients who try each canary.
         let mut hasher = DefaultHasher::new();
         self.salt.hash(&mut hasher);
         match key.or(address.as_deref().map(str::as_bytes)) {

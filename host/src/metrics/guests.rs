@@ -12,7 +12,11 @@ type Shares = [(Arc<str>, Arc<Share>)];
 
 pub(super) fn write(page: &mut Page, guests: &GuestEngine) {
     let shares = guests.ledger().shares();
-    page.family("wasmux_limit_hits_total", Kind::Counter, "Requests that have hit a limit.");
+    page.family(
+        "wasmux_limit_hits_total",
+        Kind::Counter,
+        "How often requests and calls of handlers have hit a limit.",
+    );
     for (handler, share) in &shares {
         for limit in Limit::ALL {
             page.sample(&[("handler", handler), ("reason", limit.name())], share.hits(limit));
@@ -61,8 +65,11 @@ fn write_handlers(page: &mut Page, shares: &Shares) {
     each(page, shares, about, |share| share.memory_peak_bytes.get());
     let about = ("wasmux_guest_instances_made_total", Counter, "Instances that were made, and not reused.");
     each(page, shares, about, |share| share.instances.get());
-    let about =
-        ("wasmux_instance_waits_total", Counter, "Requests that have waited for an instance or its code.");
+    let about = (
+        "wasmux_instance_waits_total",
+        Counter,
+        "Waits for an instance, or for its code: a request may have had both.",
+    );
     each(page, shares, about, |share| share.instance_wait.count());
     let about = ("wasmux_instance_wait_seconds_total", Counter, "How long they have waited together.");
     each(page, shares, about, |share| share.instance_wait.seconds());

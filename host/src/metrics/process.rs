@@ -12,7 +12,11 @@ pub(super) fn write(page: &mut Page, start_seconds: f64) {
     page.family("process_cpu_seconds_total", Kind::Counter, "Time that this process has computed.");
     page.sample(&[], cpu().as_secs_f64());
     page.family("process_start_time_seconds", Kind::Gauge, "When it has started, since the Unix epoch.");
-    page.sample(&[], start_seconds);
+    page.sample(&[], begun().unwrap_or(start_seconds));
+    if let Ok((max, _)) = rlimit::Resource::NOFILE.get() {
+        page.family("process_max_fds", Kind::Gauge, "File descriptors that may be open.");
+        page.sample(&[], max);
+    }
     // These two only Linux tells.
     if let Some(bytes) = resident_bytes() {
         page.family("process_resident_memory_bytes", Kind::Gauge, "Memory that it has at the moment.");
@@ -27,6 +31,20 @@ pub(super) fn write(page: &mut Page, start_seconds: f64) {
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// When this process has begun, in seconds since the Unix epoch: `starttime` (proc_pid_stat(5)), which counts from the
+/// start of the machine, and that (proc_stat(5)).
+fn begun() -> Option<f64> {
+    // USER_HZ, which Linux tells to all programs alike.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name, which may have anything in it, comes the third field.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: f64 = fields.split_whitespace().nth(22 - 3)?.parse().ok()?;
+    let machine = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + ticks / TICKS_PER_SECOND)
 }
 
 fn resident_bytes() -> Option<u64> {

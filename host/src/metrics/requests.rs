@@ -19,6 +19,19 @@ pub(super) fn write(page: &mut Page, registry: &Registry) {
     for server in &servers {
         page.sample(&[("server", &server.name)], server.accepted.get());
     }
+    page.family(
+        "wasmux_upgraded_connections",
+        Kind::Gauge,
+        "Of the open ones, those that a 101 has made tunnels.",
+    );
+    for server in &servers {
+        page.sample(&[("server", &server.name)], server.upgraded.get());
+    }
+    let help = "HTTP/2 connections that were ended because of the client's mistakes.";
+    page.family("wasmux_http2_errors_total", Kind::Counter, help);
+    for server in &servers {
+        page.sample(&[("server", &server.name)], server.http2_errors.get());
+    }
     write_routes(page, registry);
     let handlers = registry.handlers();
     page.family(

@@ -1,7 +1,5 @@
 //! Key-value stores and SQL databases.
 
-use std::collections::BTreeMap;
-
 use super::page::{Kind, Page};
 use crate::resources::Resources;
 
@@ -14,11 +12,9 @@ pub(super) fn write(page: &mut Page, resources: &Resources) {
     for (who, operations) in of_stores() {
         page.sample(&who, operations.seconds());
     }
-    // While a deployment goes and the next one has other settings, there are two of a name: the latest counts.
-    let databases = resources.databases().open_ones();
-    let databases: BTreeMap<_, _> =
-        databases.iter().map(|database| (database.name(), database.operations())).collect();
-    let of_databases = || databases.iter().map(|(name, operations)| (vec![("database", *name)], *operations));
+    let databases = resources.databases().operations();
+    let of_databases =
+        || databases.iter().map(|(name, operations)| (vec![("database", name.as_str())], &**operations));
     let help = "Statements, and begins and commits of transactions.";
     page.operations("wasmux_sql_operations_total", help, of_databases());
     page.family("wasmux_sql_operation_seconds_total", Kind::Counter, "How long they took together.");

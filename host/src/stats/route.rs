@@ -105,6 +105,11 @@ impl RouteStats {
         names.zip(&self.codes).map(|(name, count)| (name, count.get())).filter(|(_, count)| *count > 0)
     }
 
+    /// Counts a request that was refused before it was one: it has taken no time that says anything.
+    pub fn refused(&self, status: u16) {
+        self.codes[index_of(status)].increment();
+    }
+
     /// Requests that were answered or given up, and those of them with a status from 500.
     #[must_use]
     pub fn requests(&self) -> (u64, u64) {
@@ -118,30 +123,40 @@ impl RouteStats {
         let index = match status {
             // By far the most, and the search is for the others.
             Some(StatusCode::OK) => OK,
-            Some(status) => CODES.binary_search(&status.as_u16()).unwrap_or(CODES.len()),
+            Some(status) => index_of(status.as_u16()),
             None => CODES.len() + 1,
         };
         self.codes[index].increment();
     }
 }
 
+/// Where a status is in [`CODES`], or others behind them.
+fn index_of(status: u16) -> usize {
+    CODES.binary_search(&status).unwrap_or(CODES.len())
+}
+
 /// Where 200 is in [`CODES`].
 const OK: usize = 2;
 
-/// One request under way; counted when it is dropped.
+/// Bytes of a response that are counted together: those of a long one do not come all at its end, nor one by one.
+const COUNTED_BYTES: u64 = 64 << 10;
+
+/// One request under way; counted when it is dropped, or before.
 #[derive(Debug)]
 pub struct Meter {
     begin: Instant,
     route: Option<Arc<RouteStats>>,
     status: Option<StatusCode>,
+    /// Not yet counted.
     response_bytes: u64,
+    is_counted: bool,
 }
 
 impl Meter {
     /// For a request whose head was there at `begin`.
     #[must_use]
     pub fn new(begin: Instant) -> Self {
-        Self { begin, route: None, status: None, response_bytes: 0 }
+        Self { begin, route: None, status: None, response_bytes: 0, is_counted: false }
     }
 
     /// It is one of these; before that it is none.
@@ -163,17 +178,34 @@ impl Meter {
     /// So much of its content was handed on.
     pub fn sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
+        if self.response_bytes >= COUNTED_BYTES {
+            self.count_bytes();
+        }
+    }
+
+    fn count_bytes(&mut self) {
+        if self.response_bytes > 0
+            && let Some(route) = &self.route
+        {
+            route.response_bytes.add(std::mem::take(&mut self.response_bytes));
+        }
+    }
+
+    /// Counts it now: what comes after is no response, however long it lasts.
+    pub fn count(&mut self) {
+        if let Some(route) = &self.route
+            && !std::mem::replace(&mut self.is_counted, true)
+        {
+            route.count(self.status);
+            route.duration.observe(self.begin.elapsed());
+        }
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        let Some(route) = &self.route else { return };
-        route.count(self.status);
-        route.duration.observe(self.begin.elapsed());
-        if self.response_bytes > 0 {
-            route.response_bytes.add(self.response_bytes);
-        }
+        self.count();
+        self.count_bytes();
     }
 }
 
@@ -203,6 +235,24 @@ mod tests {
         assert_eq!(stats.codes().collect::<Vec<_>>(), expected);
         assert_eq!((stats.response_bytes.get(), stats.requests()), (6, (4, 0)));
         assert_eq!(stats.duration.cumulative().last(), Some(("+Inf", 4)));
+    }
+
+    #[test]
+    fn what_goes_on_for_long_is_counted_meanwhile() {
+        let stats = Arc::new(RouteStats::new(Arc::new(HandlerStats::new("h".into())), "".into(), 1));
+        let mut meter = Meter::new(Instant::now());
+        meter.belongs_to(&stats);
+        meter.answered(StatusCode::SWITCHING_PROTOCOLS);
+        meter.sent(100);
+        assert_eq!(stats.response_bytes.get(), 0);
+        meter.sent(COUNTED_BYTES as usize);
+        assert_eq!(stats.response_bytes.get(), COUNTED_BYTES + 100);
+        meter.count();
+        assert_eq!(stats.duration.cumulative().last(), Some(("+Inf", 1)));
+        meter.sent(1);
+        drop(meter);
+        assert_eq!(stats.response_bytes.get(), COUNTED_BYTES + 101);
+        assert_eq!(stats.codes().collect::<Vec<_>>(), [("101".to_owned(), 1)]);
     }
 
     #[test]

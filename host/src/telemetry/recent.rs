@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use std::time::SystemTime;
 use futures_util::Stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
@@ -21,8 +23,11 @@ const LINES_MAX: usize = 1_000;
 /// Bytes of a message; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
-/// Lines that a follower may be behind; beyond it lines are lost to it.
+/// Lines that a follower may be behind; beyond it lines are lost to it, and it is told how many.
 const BEHIND_MAX: usize = 1_000;
+
+/// The part of the program that tells a follower of lines that it has missed.
+const LOST_TARGET: &str = "wasmux::logs";
 
 /// A line of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -43,6 +48,21 @@ pub struct Line {
     pub message: String,
 }
 
+impl Line {
+    /// Says to a follower how many lines it has missed.
+    fn of_lost(count: u64, time: &str) -> Self {
+        let message = format!("{count} lines were lost here: they came faster than they were read");
+        let (time, level, target) = (time.to_owned(), "WARN".to_owned(), LOST_TARGET.to_owned());
+        Self { time, level, target, message, ..Self::default() }
+    }
+
+    /// Whether it is for one follower, about lines that could be any.
+    #[must_use]
+    pub fn says_what_is_lost(&self) -> bool {
+        self.target == LOST_TARGET
+    }
+}
+
 /// The latest lines. Clones are the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Logs(Arc<Mutex<Kept>>);
@@ -50,7 +70,29 @@ pub struct Logs(Arc<Mutex<Kept>>);
 #[derive(Debug, Default)]
 struct Kept {
     lines: VecDeque<Arc<Line>>,
-    followers: Vec<mpsc::Sender<Arc<Line>>>,
+    followers: Vec<Follower>,
+}
+
+/// Somebody who follows.
+#[derive(Debug)]
+struct Follower {
+    lines: mpsc::Sender<Arc<Line>>,
+    /// Lines that were lost to it, and that it has not been told of.
+    lost: u64,
+}
+
+impl Follower {
+    /// Passes a line on, if there is room; says whether anybody is there.
+    fn pass(&mut self, line: &Arc<Line>) -> bool {
+        // What is said of those that were lost takes a place as well.
+        if self.lost > 0 && self.lines.capacity() > 1 {
+            let _ = self.lines.try_send(Arc::new(Line::of_lost(mem::take(&mut self.lost), &line.time)));
+        }
+        if self.lost > 0 || matches!(self.lines.try_send(Arc::clone(line)), Err(TrySendError::Full(_))) {
+            self.lost += 1;
+        }
+        !self.lines.is_closed()
+    }
 }
 
 /// Lines that were kept, and then, perhaps, those that come.
@@ -73,10 +115,7 @@ impl Logs {
         }
         kept.lines.push_back(Arc::clone(&line));
         // One that is full misses this line; one that is gone is forgotten.
-        kept.followers.retain(|follower| match follower.try_send(Arc::clone(&line)) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-        });
+        kept.followers.retain_mut(|follower| follower.pass(&line));
     }
 
     /// The lines that there are; with `on`, and those that will be.
@@ -84,8 +123,8 @@ impl Logs {
     pub fn follow(&self, on: bool) -> Follow {
         let mut kept = self.lock();
         let coming = on.then(|| {
-            let (sender, receiver) = mpsc::channel(BEHIND_MAX);
-            kept.followers.push(sender);
+            let (lines, receiver) = mpsc::channel(BEHIND_MAX);
+            kept.followers.push(Follower { lines, lost: 0 });
             receiver
         });
         Follow { past: kept.lines.clone(), coming }
@@ -187,5 +226,21 @@ mod tests {
         drop(follow);
         logs.push(Line::default());
         assert!(logs.lock().followers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn followers_are_told_what_they_have_missed() {
+        let logs = Logs::default();
+        let mut follow = logs.follow(true);
+        let line = |count: usize| Line { message: count.to_string(), ..Line::default() };
+        (0..BEHIND_MAX + 5).for_each(|count| logs.push(line(count)));
+        for count in 0..BEHIND_MAX {
+            assert_eq!(follow.next().await.unwrap().message, count.to_string());
+        }
+        logs.push(line(7));
+        let news = follow.next().await.unwrap();
+        assert!(news.message.starts_with("5 lines were lost here"), "{news:?}");
+        assert!(news.says_what_is_lost());
+        assert_eq!(follow.next().await.unwrap().message, "7");
     }
 }

@@ -1,5 +1,6 @@
 //! Spans of calls to others, named by OpenTelemetry's semantic conventions for HTTP (1.36).
 
+use http::uri::Scheme;
 use http::{Method, Request, StatusCode, Uri};
 
 use super::{Scope, Span, SpanKind};
@@ -21,6 +22,21 @@ pub fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// What a span is called after, for its method: one that is not known is any.
+#[must_use]
+pub fn span_name(method: &Method) -> &'static str {
+    match method_name(method) {
+        "_OTHER" => "HTTP",
+        name => name,
+    }
+}
+
+/// A host without the brackets of an IPv6 address.
+#[must_use]
+pub fn bare_host(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// A URL without what may be secret in it: user, password and query.
 fn harmless(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("http");
@@ -34,23 +50,30 @@ impl Scope {
     #[must_use]
     pub fn call<B>(&self, request: &mut Request<B>) -> Span {
         let scope = self.within(request.headers());
-        let method = method_name(request.method());
-        let mut span = scope.child(SpanKind::Client, method);
+        let mut span = scope.child(SpanKind::Client, span_name(request.method()));
         scope.below(&span).write(request.headers_mut());
-        span.set("http.request.method", method);
+        span.set_method(request.method());
         let uri = request.uri();
         span.set("url.full", harmless(uri));
         if let Some(host) = uri.host() {
-            span.set("server.address", host);
+            span.set("server.address", bare_host(host));
         }
-        if let Some(port) = uri.port_u16() {
-            span.set("server.port", port);
-        }
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        span.set("server.port", uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }));
         span
     }
 }
 
 impl Span {
+    /// The method, and how it was spelled if it is not a known one.
+    pub fn set_method(&mut self, method: &Method) {
+        let name = method_name(method);
+        self.set("http.request.method", name);
+        if name == "_OTHER" {
+            self.set("http.request.method_original", method.as_str());
+        }
+    }
+
     /// The head of the response is there, or it is clear that there will be none, and why in a word.
     pub fn answered(mut self, answer: Result<StatusCode, &'static str>) {
         match answer {
@@ -83,5 +106,10 @@ mod tests {
             [name("GET"), name("PATCH"), name("BREW"), name("get")],
             ["GET", "PATCH", "_OTHER", "_OTHER"]
         );
+        assert_eq!(
+            [span_name(&Method::GET), span_name(&Method::from_bytes(b"BREW").unwrap())],
+            ["GET", "HTTP"]
+        );
+        assert_eq!([bare_host("[::1]"), bare_host("a.test")], ["::1", "a.test"]);
     }
 }

@@ -155,9 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
         self.link.begin(facts.version == Version::HTTP_11, expects_continue);
         self.outbound.begin(self.clocks.write.map(|limit| now + limit));
         self.read_deadline = self.clocks.read.map(|limit| began.unwrap_or(now) + limit);
-        self.owes_continue = expects_continue;
+        (self.owes_continue, self.awaited) = (expects_continue, Awaited::Head);
         self.sentry = Sentry::default();
-        self.awaited = Awaited::Head;
         let body = match framing {
             RequestFraming::Length(0) => NetworkBody::none(),
             _ => {
@@ -180,7 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
         }
         let Some((response, settled)) = answer else { return Ok(false) };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(&mut self.stream, &mut self.outbound, self.inbound.take_ahead(), response).await;
+            let (stream, ahead) = (&mut self.stream, self.inbound.take_ahead());
+            return switch(stream, &mut self.outbound, ahead, response, &server.stats).await;
         }
         self.send(response, settled).await?;
         self.awaited = Awaited::Nothing;
@@ -380,18 +380,17 @@ impl<S: AsyncRead + AsyncWrite + Descriptor + Unpin> Conn<S> {
     }
 
     /// Closes the connection so that the client gets all that was written, and the refusal if there is one.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(mut self, server: &Connections) {
         let is_sending = self.inbound.is_sending();
         let farewell = async {
             if let Some(refusal) = self.inbound.refusal() {
+                server.stats.unrouted.refused(refusal.status());
                 self.stream.write_all(refusal.response().as_bytes()).await?;
             }
             self.stream.shutdown().await?;
             self.inbound.clear();
-            let mut ignored = BytesMut::with_capacity(4096);
-            while is_sending && self.stream.read_buf(&mut ignored).await? > 0 {
-                ignored.clear();
-            }
+            let mut ignored = [0; 4096];
+            while is_sending && self.stream.read(&mut ignored).await? > 0 {}
             Ok::<_, io::Error>(())
         };
         // The client has had its time; what goes wrong now changes nothing.

@@ -20,6 +20,17 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The status that it is sent with.
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::Malformed | Self::HostMissing | Self::HostMalformed => 400,
+            Self::Version => 505,
+            Self::HeadTooLarge => 431,
+            Self::Coding => 501,
+            Self::Expectation => 417,
+        }
+    }
+
     /// What is sent, in the form net/http gives it: no Date, and the end of the connection is the end of the body.
     pub(super) fn response(self) -> String {
         let (status, text) = match self {
@@ -56,5 +67,19 @@ impl std::fmt::Display for Refusal {
             Self::Coding => "unsupported transfer coding",
             Self::Expectation => "unknown expectation",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_what_is_sent() {
+        use Refusal::{Coding, Expectation, HeadTooLarge, HostMalformed, HostMissing, Malformed, Version};
+        for refusal in [Malformed, HostMissing, HostMalformed, Version, HeadTooLarge, Coding, Expectation] {
+            let start = format!("HTTP/1.1 {} ", refusal.status());
+            assert!(refusal.response().starts_with(&start), "{refusal:?}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::super::seats::{Ask, Crowd, Job, Outcome, Seats};
 use super::super::spans::EndsSpans;
 use super::Guest;
 use crate::error::{Error, Kind};
+use crate::notes::Notes;
 
 impl Guest {
     /// Waits for what becomes of the request in an instance with others.
@@ -43,14 +44,14 @@ impl Guest {
     ) -> Result<(), Error> {
         let outbox = Arc::clone(&exchange.outbox);
         outbox.hold();
-        let pulse = Arc::clone(&exchange.pulse);
-        let code = self.code(&pulse, Instant::now(), deadline).await?;
+        let (pulse, notes) = (Arc::clone(&exchange.pulse), exchange.request.notes.clone());
+        let code = self.code(&pulse, (Instant::now(), deadline), notes.as_deref()).await?;
         // Which of them have to wait for a new one is not known here.
         exchange.instantiated();
         loop {
             let (reply, mut outcome) = oneshot::channel();
             let job = Job { exchange, deadline, reply };
-            if let Some((job, places)) = self.seat(job).await? {
+            if let Some((job, places)) = self.seat(job, notes.as_deref()).await? {
                 self.found(&code, job, places, (reuse, concurrency));
             }
             let outcome = poll_fn(|cx| {
@@ -66,7 +67,7 @@ impl Guest {
     }
 
     /// Finds a seat, or gives the job back with places for a new instance.
-    async fn seat(&self, job: Job) -> Result<Option<(Job, Taken)>, Error> {
+    async fn seat(&self, job: Job, notes: Option<&Notes>) -> Result<Option<(Job, Taken)>, Error> {
         let (deadline, pulse) = (job.deadline, Arc::clone(&job.exchange.pulse));
         let mut job = Some(job);
         if self.crowd.offer(&mut job, Ask::Waiting) {
@@ -83,7 +84,7 @@ impl Guest {
                         places = self.admission.place() => Some(places),
                     }
                 };
-                self.admission.instance(&pulse, deadline, either).await?
+                self.admission.instance(&pulse, deadline, notes, either).await?
             }
         };
         Ok(job.zip(places))

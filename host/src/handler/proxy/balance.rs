@@ -69,6 +69,11 @@ impl Upstreams {
         registry: &Registry,
     ) -> Self {
         let upstream = |url: &UpstreamUrl| {
+            let stats = registry.upstream(proxy, &url.name);
+            // Whatever an earlier deployment has found: nobody asks any more.
+            if settings.health.is_none() {
+                stats.is_ill.store(false, Ordering::Relaxed);
+            }
             Arc::new(Upstream {
                 url: url.clone(),
                 client: client.clone(),
@@ -76,7 +81,7 @@ impl Upstreams {
                 is_ill: AtomicBool::new(false),
                 left_alone_until_ms: AtomicU64::new(0),
                 fail_timeout: settings.fail_timeout,
-                stats: registry.upstream(proxy, &url.name),
+                stats,
             })
         };
         Self {

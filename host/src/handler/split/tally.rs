@@ -91,16 +91,16 @@ impl Drop for Asked<'_> {
 }
 
 impl Counted {
-    /// Until the head of the response 95 % took at most this long, within a factor of two.
+    /// Until the head of the response 95 % took at most this long, within a factor of two; none while there were none.
     #[must_use]
-    pub fn p95(&self) -> Duration {
+    pub fn p95(&self) -> Option<Duration> {
         let wanted = (self.latency.iter().sum::<u64>() * 95).div_ceil(100);
         let mut sum = 0;
         let class = self.latency.iter().position(|count| {
             sum += count;
             sum >= wanted
         });
-        Duration::from_micros(250 << class.unwrap_or(0))
+        class.filter(|_| sum > 0).map(|class| Duration::from_micros(250 << class))
     }
 
     /// What has come since an earlier look.
@@ -131,14 +131,14 @@ mod tests {
     fn latency_is_counted_in_classes() {
         let tally = Tally::default();
         assert_eq!(tally.counted(), Counted::default());
-        assert_eq!(tally.counted().p95(), Duration::from_micros(250));
+        assert_eq!(tally.counted().p95(), None);
         (0..95).for_each(|_| tally.note(Duration::from_micros(900)));
         (0..5).for_each(|_| tally.note(Duration::from_secs(1_000)));
         let counted = tally.counted();
-        assert_eq!((counted.requests, counted.p95()), (100, Duration::from_millis(1)));
+        assert_eq!((counted.requests, counted.p95()), (100, Some(Duration::from_millis(1))));
         tally.note(Duration::from_secs(1_000));
-        assert!(tally.counted().p95() > Duration::from_secs(60));
-        assert!(tally.counted().since(&counted).p95() > Duration::from_secs(60));
+        assert!(tally.counted().p95() > Some(Duration::from_secs(60)));
+        assert!(tally.counted().since(&counted).p95() > Some(Duration::from_secs(60)));
         assert_eq!(tally.counted().since(&counted).requests, 1);
     }
 
