@@ -10,20 +10,13 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Mutex;
 
+use self::change::{NO_HISTORY, WATCHING};
 use self::draft::{Base, Draft};
 use crate::config::{Config, Problem, Problems, ProcessConfig, ServerConfig};
 use crate::deployment::{Deployment, migrate};
 use crate::guest::GuestEngine;
 use crate::history::{History, Origin, Record};
 use crate::resources::Resources;
-
-/// Why nothing but reloads is possible without a history.
-const NO_HISTORY: &str =
-    "this program keeps no deployments: its state folder cannot be written to, or it serves a single module";
-
-/// Why, in watch mode.
-const WATCHING: &str = "watch mode keeps no deployments, it serves what the files say: save them, or start `wasmux serve` \
-                        without `--watch`";
 
 mod change;
 mod draft;

@@ -157,8 +157,7 @@ fn one_that_hangs_is_noticed_though_nobody_waits_for_it() {
 
 #[test]
 fn its_breaker_is_its_own() {
-    let settings =
-        "[defaults.limits]\ncpu = \"20ms\"\nbreaker = { errors = 3, window = \"1m\", open = \"1m\" }\n";
+    let settings = "[defaults]\ncpu = \"20ms\"\nbreaker = { errors = 3, window = \"1m\", open = \"1m\" }\n";
     // It is never judged here.
     let server = site_with(&format!("{settings}[canary]\nmin_requests = 1000\n")).serve();
     well(&server, &["deploy", "hello", "loops.wat", "--canary", "50%", "--sticky", "header:X-Client"]);

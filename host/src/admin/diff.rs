@@ -63,3 +63,34 @@ impl Diff {
         Ok(Self { from: from.number, to: to.number, handlers, routes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Origin, digest_of};
+
+    #[test]
+    fn texts_without_anything_in_common_take_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), 2).unwrap();
+        let record = |number, seed: u64| {
+            let lines = (0..40_000_u64).map(|line| format!("# {}\n", line.wrapping_mul(seed) % 65_537));
+            let text: String = lines.collect();
+            Record {
+                number,
+                time: 0,
+                origin: Origin::Routes,
+                routes: history.keep(text.as_bytes(), "toml").unwrap(),
+                file_sha256: digest_of(b""),
+                modules: [].into(),
+                canary: None,
+                pushed: true,
+            }
+        };
+        let (from, to) = (record(1, 7_919), record(2, 104_729));
+        let begun = std::time::Instant::now();
+        let diff = diff_of(&history, &from, &to).unwrap();
+        assert!(diff["routes"].as_str().unwrap().contains("+++ routes.toml of deployment 2"));
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+}

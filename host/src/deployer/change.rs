@@ -3,6 +3,14 @@
 use crate::config::Problem;
 use crate::history::{Module, Sticky};
 
+/// Why nothing but reloads is possible without a history.
+pub(super) const NO_HISTORY: &str =
+    "this program keeps no deployments: its state folder cannot be written to, or it serves a single module";
+
+/// Why, in watch mode.
+pub(super) const WATCHING: &str = "watch mode keeps no deployments, it serves what the files say: save them, or start `wasmux serve` \
+                        without `--watch`";
+
 /// A change of what is in force.
 #[derive(Clone, Debug)]
 pub enum Change {

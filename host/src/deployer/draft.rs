@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{CanaryWanted, Change, Maker, NO_HISTORY, Refused};
+use super::change::NO_HISTORY;
+use super::{CanaryWanted, Change, Maker, Refused};
 use crate::config::Config;
 use crate::deployment::{Deployment, Modules};
 pub(super) use crate::history::digest_of;
@@ -125,10 +126,13 @@ impl Draft {
         canary: Option<CanaryWanted>,
         maker: &Maker,
     ) -> Result<(), Refused> {
-        let config = maker.source.parse(&self.text).0;
+        let (config, problems) = maker.source.parse(&self.text);
         let guests = config.handlers.iter().filter(|handler| handler.proxy.is_none());
         let names: Vec<&str> = guests.map(|handler| &*handler.settings.name).collect();
-        find_handler(&handler, &names)?;
+        // What is wrong with the text says more than what it lacks.
+        if problems.is_empty() {
+            find_handler(&handler, &names)?;
+        }
         self.origin = Origin::Deploy { handler: handler.clone() };
         match canary {
             None => {

@@ -55,7 +55,8 @@ impl Life<'_> {
             name = stop.next() => End::Stopped(name),
             Some(()) = self.asked_to_drain.recv() => End::Stopped("admin"),
             end = reload_on(&mut hangup, &self.deployer, &self.certificates, &self.status) => end,
-            pid = upgrade_on(&mut upgrade, &self.program, &self.listeners, (self.upgrade_timeout, &self.deployer)) => End::ReplacedBy(pid),
+            pid = upgrade_on(&mut upgrade, &self.program, &self.listeners, self.upgrade_timeout, &self.deployer) =>
+                End::ReplacedBy(pid),
         };
         self.deployer.close("this process drains; nothing is deployed any more");
         match end {
@@ -141,7 +142,8 @@ async fn upgrade_on(
     signal: &mut Signal,
     program: &std::io::Result<Program>,
     listeners: &[Weak<Listener>],
-    (limit, deployer): (Duration, &Deployer),
+    limit: Duration,
+    deployer: &Deployer,
 ) -> u32 {
     loop {
         if signal.recv().await.is_none() {
