@@ -25,9 +25,6 @@ pub const API_VERSION: &str = "v1";
 /// Its description (OpenAPI 3.1).
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// What wasmtime's compiled code begins with: it is an ELF file, whatever its name is.
-const COMPILED: &[u8] = b"\x7fELF";
-
 /// After so many seconds something that there were too many of may have ended.
 const RETRY_AFTER_S: &str = "5";
 
@@ -283,7 +280,7 @@ impl Admin {
         if arrived.is_empty() {
             return Err(bad("the upload is empty; it should be a module"));
         }
-        if arrived.begins_with(COMPILED) {
+        if arrived.begins_with(upload::COMPILED) {
             return Err(bad(
                 "compiled code would run outside of the sandbox: upload the module that it was made from; a .cwasm \
                             can be named in routes.toml",

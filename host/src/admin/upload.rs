@@ -10,6 +10,9 @@ use tokio::time::timeout;
 
 use crate::history::Arriving;
 
+/// What wasmtime's compiled code begins with: it is an ELF file, whatever its name is.
+pub(super) const COMPILED: &[u8] = b"\x7fELF";
+
 /// Uploads at one time; beyond it they are refused, with the advice to try again.
 pub(super) const UPLOADS_MAX: usize = 4;
 
