@@ -96,6 +96,7 @@ pub(super) fn read_handler(
         snapshot: snapshot(&table),
         next: None,
         version: std::sync::Arc::default(),
+        is_on_trial: false,
     };
     let outbound = grants::outbound(&table, declared.outbound);
     let stores = kv::granted(&table, declared.stores, problems);

@@ -51,11 +51,11 @@ struct Attempt {
 
 impl Admission {
     pub(super) fn new(share: &Arc<Share>, lane: &Arc<Lane>, places: u32, limits: &Limits) -> Self {
-        lane.ledger.enlist(share);
+        lane.ledger.enlist(share.of_handler());
         Self {
             share: Arc::clone(share),
             lane: Arc::clone(lane),
-            user: lane.places.user(share),
+            user: lane.places.user(share.of_handler()),
             places,
             // As many as there are places is what the places themselves see to.
             concurrency: limits.concurrency.unwrap_or(u32::MAX),
@@ -226,7 +226,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.lane.ledger.strike(&self.share);
+        self.lane.ledger.strike(self.share.of_handler());
     }
 }
 

@@ -65,6 +65,8 @@ pub struct GuestSettings {
     pub next: Option<Arc<dyn Next>>,
     /// The first digits of the digest of its code; set when it is deployed.
     pub version: Arc<str>,
+    /// It is tried beside the handler's version, and has a queue and a breaker of its own.
+    pub is_on_trial: bool,
 }
 
 impl GuestSettings {

@@ -1,8 +1,9 @@
 //! What each handler uses of the host, by name and over all its deployments: what admission goes by, and what is counted.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -28,22 +29,32 @@ pub struct Share {
     /// Its requests at work, and those that wait.
     pub(super) queue: Queue,
     pub(super) breaker: Breaker,
-    /// Memory of its instances, in bytes.
-    memory_bytes: AtomicU64,
-    /// Its deployments that are in use.
-    deployments: AtomicU32,
-    /// How often each limit was hit, in the order of [`Limit::ALL`].
-    hits: [AtomicU64; Limit::ALL.len()],
-    /// When the log was last told of each, in the same order.
+    /// When the log was last told of each limit, in the order of [`Limit::ALL`].
     told: Mutex<[Option<Instant>; Limit::ALL.len()]>,
-    /// Requests whose client went away.
-    disconnects: AtomicU64,
-    /// What was refused to it because it was not granted.
-    denials: AtomicU64,
     /// Time that a request computes, in nanoseconds, averaged over the latest.
     typical_cpu_ns: AtomicU64,
     /// How many of the latest requests have computed for long, of [`ALL`].
     long: AtomicU32,
+    /// Its deployments that are in use.
+    deployments: AtomicU32,
+    counts: Arc<Counts>,
+    /// Of a version on trial, its handler's. What it does wrong must not be what the version beside it is judged by.
+    of: Option<Arc<Share>>,
+    /// Its versions on trial.
+    trials: Mutex<Vec<Weak<Share>>>,
+}
+
+/// What is counted of a handler, with all its versions.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Memory of its instances, in bytes.
+    memory_bytes: AtomicU64,
+    /// How often each limit was hit, in the order of [`Limit::ALL`].
+    hits: [AtomicU64; Limit::ALL.len()],
+    /// Requests whose client went away.
+    disconnects: AtomicU64,
+    /// What was refused to it because it was not granted.
+    denials: AtomicU64,
     /// What its guests have computed, in all.
     pub(crate) cpu: Time,
     /// How long requests have waited for their turn.
@@ -56,6 +67,14 @@ pub struct Share {
     pub(crate) memory_peak_bytes: Counter,
     /// Its calls to others, until the head of the response.
     pub(crate) outbound: Operations,
+}
+
+impl Deref for Share {
+    type Target = Counts;
+
+    fn deref(&self) -> &Counts {
+        &self.counts
+    }
 }
 
 /// What a handler uses.
@@ -81,21 +100,40 @@ impl Share {
             name,
             queue: Queue::new(cores),
             breaker: Breaker::default(),
-            memory_bytes: AtomicU64::new(0),
-            deployments: AtomicU32::new(0),
-            hits: Default::default(),
             told: Mutex::default(),
-            disconnects: AtomicU64::new(0),
-            denials: AtomicU64::new(0),
             typical_cpu_ns: AtomicU64::new(0),
             long: AtomicU32::new(0),
-            cpu: Time::default(),
-            queue_wait: Histogram::default(),
-            instance_wait: Timed::default(),
-            instances: Counter::default(),
-            memory_peak_bytes: Counter::default(),
-            outbound: Operations::default(),
+            deployments: AtomicU32::new(0),
+            counts: Arc::default(),
+            of: None,
+            trials: Mutex::default(),
         }
+    }
+
+    /// That of a version on trial: its queue and its breaker are its own, its counters the handler's.
+    fn trial(of: &Arc<Self>, cores: u32) -> Arc<Self> {
+        let trial = Self {
+            counts: Arc::clone(&of.counts),
+            of: Some(Arc::clone(of)),
+            ..Self::new(Arc::clone(&of.name), cores)
+        };
+        let trial = Arc::new(trial);
+        let mut trials = of.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.retain(|trial| trial.strong_count() > 0);
+        trials.push(Arc::downgrade(&trial));
+        drop(trials);
+        trial
+    }
+
+    /// The handler's.
+    pub(super) fn of_handler(self: &Arc<Self>) -> &Arc<Self> {
+        self.of.as_ref().unwrap_or(self)
+    }
+
+    /// The sum of a number over it and its versions on trial.
+    fn sum(&self, number: impl Fn(&Self) -> u32) -> u32 {
+        let trials = self.trials.lock().unwrap_or_else(PoisonError::into_inner);
+        number(self) + trials.iter().filter_map(Weak::upgrade).map(|trial| number(&trial)).sum::<u32>()
     }
 
     /// The handler's name.
@@ -106,13 +144,13 @@ impl Share {
     /// Requests that wait, for their turn or for an instance.
     #[must_use]
     pub fn waiting(&self) -> u32 {
-        self.queue.waiting()
+        self.sum(|share| share.queue.waiting())
     }
 
     /// Requests at work.
     #[must_use]
     pub fn running(&self) -> u32 {
-        self.queue.running()
+        self.sum(|share| share.queue.running())
     }
 
     /// Memory of its instances, in bytes.
@@ -246,6 +284,11 @@ impl Ledger {
         Arc::clone(self.lock().entry(Arc::clone(name)).or_insert_with(new))
     }
 
+    /// The share of a version on trial of the handler of this name.
+    pub(super) fn trial(&self, name: &Arc<str>) -> Arc<Share> {
+        Share::trial(&self.share(name), self.cores)
+    }
+
     /// What was compiled, and what the cache had.
     #[must_use]
     pub fn code(&self) -> &CodeStats {
@@ -281,6 +324,18 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_on_trial_counts_for_its_handler_and_queues_for_itself() {
+        let (ledger, name) = (Ledger::default(), Arc::from("hello"));
+        let (share, trial) = (ledger.share(&name), ledger.trial(&name));
+        trial.hit(Limit::Cpu);
+        trial.note_cpu(Duration::from_secs(1), true);
+        (0..16).for_each(|_| trial.note_cpu(Duration::from_secs(1), true));
+        assert_eq!((share.hits(Limit::Cpu), ledger.shares().len()), (1, 1));
+        assert!(trial.is_slow() && !share.is_slow());
+        assert!(Arc::ptr_eq(trial.of_handler(), &share) && Arc::ptr_eq(share.of_handler(), &share));
+    }
 
     #[test]
     fn a_handler_is_slow_when_most_requests_are() {

@@ -124,7 +124,8 @@ impl Guest {
             warm.push(Arc::<Crowd>::clone(&crowd));
         }
         let handler: Arc<str> = settings.name.into();
-        let share = engine.ledger().share(&handler);
+        let ledger = engine.ledger();
+        let share = if settings.is_on_trial { ledger.trial(&handler) } else { ledger.share(&handler) };
         let code = match code {
             Code::Linked(abi) => Resident::pinned(abi, &share, warm, engine.residents()),
             Code::Kept(origin) => Resident::loadable(*origin, &share, warm, engine.residents()),
