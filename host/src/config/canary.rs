@@ -3,6 +3,9 @@
 use super::problem::Problems;
 use super::table::Table;
 
+/// The largest percentage: what is a hundred times as slow is worse by any measure.
+const PERCENT_MAX: f64 = 10_000.0;
+
 /// Margins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CanaryConfig {
@@ -41,18 +44,21 @@ fn percent(table: &Table<'_>, key: &'static str) -> Option<f64> {
         None => {
             table.bad_value(
                 &text.span,
-                format!("`{key}`: \"{}\" is not a percentage such as \"2%\"", text.value),
+                format!(
+                    "`{key}`: \"{}\" is not a percentage up to {PERCENT_MAX}% such as \"2%\"",
+                    text.value
+                ),
             );
             None
         }
     }
 }
 
-/// `5%` or `0.5%`, from 0 on.
+/// `5%` or `0.5%`, from 0 to 10,000.
 #[must_use]
 pub fn parse_percent(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%')?.trim();
-    number.parse().ok().filter(|percent: &f64| percent.is_finite() && *percent >= 0.0)
+    number.parse().ok().filter(|percent: &f64| (0.0..=PERCENT_MAX).contains(percent))
 }
 
 #[cfg(test)]
@@ -63,7 +69,7 @@ mod tests {
     fn percentages() {
         assert_eq!(parse_percent("5%"), Some(5.0));
         assert_eq!(parse_percent("0.25 %"), Some(0.25));
-        for bad in ["5", "-1%", "x%", "NaN%", "inf%", "%"] {
+        for bad in ["5", "-1%", "x%", "NaN%", "inf%", "1e300%", "%"] {
             assert_eq!(parse_percent(bad), None, "{bad}");
         }
     }

@@ -185,7 +185,12 @@ fn named(
 /// The contents of a file, without the line end that editors leave behind.
 fn secret_file(path: &Path) -> Result<String, String> {
     let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let size = std::fs::metadata(path).map_err(cannot)?.len();
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    // Opening a pipe waits for somebody who writes.
+    if !metadata.is_file() {
+        return Err(format!("cannot read {}: it is no regular file", path.display()));
+    }
+    let size = metadata.len();
     if size > SECRET_BYTES_MAX {
         return Err(format!("{} has {size} bytes; a secret has at most {SECRET_BYTES_MAX}", path.display()));
     }
