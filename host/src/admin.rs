@@ -18,6 +18,7 @@ use wasmux_mux::{Found, InsertError, Mux};
 
 use self::access::Access;
 use self::api::Operation;
+use self::visits::{Impatient, Visit, Visits};
 use crate::body::Body;
 use crate::deployer::Deployer;
 use crate::drain::Begun;
@@ -32,17 +33,21 @@ mod api;
 mod diff;
 mod logs;
 mod upload;
+mod visits;
 
 pub use api::{API_VERSION, OPENAPI};
 pub use diff::diff_of;
 
-/// Connections at one time; beyond it new ones wait in the kernel's queue.
+/// Connections at one time; beyond it the oldest goes whose client has shown no right to be here, and if there is none new ones wait.
 const CONNECTIONS_MAX: usize = 64;
 
 /// The head of a request, and the TLS handshake before it, take at most this long; beyond it the connection is cut.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One request and its response take at most this long: a deployment may have to build crates and compile large modules, and
+/// One request and its response take at most this long when anybody could have sent it. Beyond it the connection is cut.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One request and its response of a client that may operate take at most this long: a deployment may have to build crates and compile large modules, and
 /// logs are followed. Beyond it the connection is cut.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -122,34 +127,46 @@ impl Admin {
 
     /// Accepts and answers until it is dropped; connections that were accepted end by themselves.
     pub async fn serve(self: Arc<Self>, listener: Arc<Listener>) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        // The semaphore is never closed.
-        while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        let (permits, visits) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::<Visits>::default());
+        loop {
             let (stream, _) = listener.accept().await;
-            let this = Arc::clone(&self);
+            if permits.available_permits() == 0 {
+                visits.make_room();
+            }
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+            let (this, visits, visit) = (Arc::clone(&self), Arc::clone(&visits), visits.begin());
             tokio::spawn(async move {
-                this.converse(stream).await;
+                tokio::select! {
+                    () = this.converse(stream, &visit) => {}
+                    () = visit.is_over(HEAD_TIMEOUT + PAGE_TIMEOUT, EXCHANGE_TIMEOUT) => {}
+                }
+                visits.end(&visit);
                 drop(permit); // the listener may accept one more
             });
         }
     }
 
-    async fn converse(self: Arc<Self>, stream: Stream) {
+    async fn converse(self: Arc<Self>, stream: Stream, visit: &Visit) {
         let admitted = tokio::time::timeout(HEAD_TIMEOUT, self.access.admit(stream)).await;
         let Ok(Some((stream, known))) = admitted else { return };
         let service = service_fn(|request| {
             let this = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(this.answer(request, known).await) }
+            async move { Ok::<_, Infallible>(this.answer(request, known, visit).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         // A probe that kept its connection would go on asking a process that has handed over.
         builder.keep_alive(false);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+        let _ = builder.serve_connection(TokioIo::new(Impatient::new(stream)), service).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, known: access::Known) -> Response<Body> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        known: access::Known,
+        visit: &Visit,
+    ) -> Response<Body> {
         let id = self.ids.assign(request.headers());
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let wanted = wasmux_mux::Request {
@@ -177,6 +194,9 @@ impl Admin {
             && let Err(refusal) = self.access.check(needs, known, request.headers())
         {
             return api::refusal(refusal.status, &refusal.message);
+        }
+        if needs == Some(access::Right::Operate) {
+            visit.has_right();
         }
         self.page(page, values, request, &id).await
     }

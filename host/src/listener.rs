@@ -133,6 +133,17 @@ impl Listener {
         }
     }
 
+    /// Whether it is bound to every interface of the machine.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        match &self.socket {
+            BoundSocket::Tcp(socket) => {
+                socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_unspecified())
+            }
+            BoundSocket::Unix(..) => false,
+        }
+    }
+
     /// The address as a URL of this scheme, `http` or `https`, with the real port.
     #[must_use]
     pub fn url(&self, scheme: &str) -> String {

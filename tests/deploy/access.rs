@@ -125,3 +125,36 @@ fn the_description_is_true() {
     let answer: Value = serde_json::from_slice(&bad.body).unwrap();
     assert_eq!((bad.status, &answer["error"]["problems"][0]["line"]), (422, &2.into()), "{answer}");
 }
+
+#[test]
+fn whoever_may_do_nothing_keeps_no_probe_out() {
+    let server = site_with("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n").serve();
+    let line = server.out.wait_for(&["admin on http://"]);
+    let address = line["admin on http://".len()..].parse().unwrap();
+    let idle: Vec<_> = (0..80).map(|_| Conn::tcp(address)).collect();
+    assert_eq!(ask(Conn::tcp(address), "GET", "/live", &[], b"").status, 200);
+    drop(idle);
+}
+
+#[test]
+fn a_name_for_every_interface_is_refused_too() {
+    let site = site_with("[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"0:0\"\n");
+    let output = site.run(&["serve"]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && errors.contains("`admin`: 0:0 is every interface"), "{errors}");
+}
+
+#[test]
+fn those_that_follow_the_log_keep_nobody_from_reading_it() {
+    let server = site().serve();
+    let follow = || {
+        let mut conn = admin(&server);
+        conn.request("GET", "/v1/logs?follow=1", &[], b"");
+        (conn.head().status, conn)
+    };
+    let followers: Vec<_> = (0..16).map(|_| follow()).collect();
+    assert!(followers.iter().all(|(status, _)| *status == 200));
+    assert_eq!(follow().0, 503);
+    let read = ask(admin(&server), "GET", "/v1/logs", &[], b"");
+    assert!(read.status == 200 && read.text().contains("ready: process"));
+}

@@ -256,10 +256,13 @@ impl Admin {
     }
 
     fn follow(&self, query: &Query) -> Answer {
-        let Ok(permit) = Arc::clone(&self.followers).try_acquire_owned() else {
+        let follows = matches!(query.get("follow"), Some("1" | "true"));
+        // What is there already is soon told.
+        let permit = follows.then(|| Arc::clone(&self.followers).try_acquire_owned()).transpose();
+        let Ok(permit) = permit else {
             return Err(Failed::because(StatusCode::SERVICE_UNAVAILABLE, "too many follow the log"));
         };
-        let follow = self.logs.follow(matches!(query.get("follow"), Some("1" | "true")));
+        let follow = self.logs.follow(follows);
         let handler = query.get("handler").map(str::to_owned);
         let lines = Lines { follow, handler, _permit: permit };
         let mut response = Response::new(Body::other(lines));

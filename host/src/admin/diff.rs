@@ -1,6 +1,7 @@
 //! What two deployments differ in.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::Serialize;
 use similar::TextDiff;
@@ -9,6 +10,9 @@ use crate::history::{History, Record};
 
 /// Lines around a change.
 const CONTEXT_LINES: usize = 3;
+
+/// How long the shortest way is looked for; after that one that is longer will do.
+const SEARCH_MAX: Duration = Duration::from_secs(1);
 
 /// The way from one deployment to another.
 #[derive(Debug, Serialize)]
@@ -52,10 +56,41 @@ impl Diff {
         let handlers = names.into_iter().map(of).filter(|diff| diff.from != diff.to).collect();
         let (old, new) = (history.text(from)?, history.text(to)?);
         let name = |record: &Record| format!("routes.toml of deployment {}", record.number);
-        let diff = TextDiff::from_lines(&old, &new);
+        let diff = TextDiff::configure().timeout(SEARCH_MAX).diff_lines(&old, &new);
         let mut unified = diff.unified_diff();
         let routes = unified.context_radius(CONTEXT_LINES).header(&name(from), &name(to)).to_string();
         let routes = if old == new { String::new() } else { routes };
         Ok(Self { from: from.number, to: to.number, handlers, routes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Origin, digest_of};
+
+    #[test]
+    fn texts_without_anything_in_common_take_no_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(folder.path(), 2).unwrap();
+        let record = |number, seed: u64| {
+            let lines = (0..40_000_u64).map(|line| format!("# {}\n", line.wrapping_mul(seed) % 65_537));
+            let text: String = lines.collect();
+            Record {
+                number,
+                time: 0,
+                origin: Origin::Routes,
+                routes: history.keep(text.as_bytes(), "toml").unwrap(),
+                file_sha256: digest_of(b""),
+                modules: [].into(),
+                canary: None,
+                pushed: true,
+            }
+        };
+        let (from, to) = (record(1, 7_919), record(2, 104_729));
+        let begun = std::time::Instant::now();
+        let diff = diff_of(&history, &from, &to).unwrap();
+        assert!(diff["routes"].as_str().unwrap().contains("+++ routes.toml of deployment 2"));
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Lines {
     pub(super) follow: Follow,
     /// Only of this handler.
     pub(super) handler: Option<String>,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Body for Lines {

@@ -223,6 +223,11 @@ async fn bind(
     let server = Server::bind(process, servers, handover).await?;
     let Some(admin) = admin else { return Ok((server, None)) };
     match Listener::bind(&admin.listen, handover).await {
+        // A name may stand for it, or a number.
+        Ok(listener) if listener.is_wildcard() => {
+            let message = "is every interface, which lets the public in; name a loopback or private address";
+            Err(vec![format!("`admin`: {} {message}", admin.listen)])
+        }
         Ok(listener) => Ok((server, Some(Arc::new(listener)))),
         // Nobody has asked for it, and another process in the same folder may have it.
         Err(error) if admin.is_default => {
