@@ -3,7 +3,9 @@
 mod access;
 mod canary;
 mod crash;
+mod damage;
 mod load;
+mod upgrade;
 
 use std::process::Output;
 
@@ -11,10 +13,11 @@ use serde_json::Value;
 
 use crate::support::{Server, Site};
 
-/// A module that answers with this text, or traps when it is empty.
+/// A module that answers with this text, traps when it is empty, or never ends.
 fn says(text: &str) -> String {
     let answer = match text {
         "" => "unreachable".to_owned(),
+        LOOPS => "(loop $again (br $again))".to_owned(),
         text => format!(
             "(drop (call $respond (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 32) (i32.const {})))",
             text.len()
@@ -25,6 +28,9 @@ fn says(text: &str) -> String {
          (memory (export \"memory\") 1) (data (i32.const 32) \"{text}\")\n(func (export \"serve_http\") {answer}))"
     )
 }
+
+/// What one says that never ends.
+const LOOPS: &str = "…";
 
 const ROUTES: &str = "[handlers.hello]\nwasm = \"hello.wat\"\n[routes]\n\"/\" = \"hello\"\n\"/fixed\" = { respond = \"fixed\" }\n";
 
@@ -39,6 +45,7 @@ fn site_with(settings: &str) -> Site {
         .file("three.wat", says("three"))
         .file("none.wat", "(module)")
         .file("traps.wat", says(""))
+        .file("loops.wat", says(LOOPS))
         .file("code.cwasm", "\x7fELF")
 }
 

@@ -134,6 +134,11 @@ impl Deployment {
         self.split.as_ref().map(|split| split.counted())
     }
 
+    /// From now on its canary gets nothing.
+    pub fn withdraw_canary(&self) {
+        self.split.iter().for_each(|split| split.withdraw());
+    }
+
     /// When its canary is worse.
     #[must_use]
     pub fn canary_config(&self) -> &CanaryConfig {

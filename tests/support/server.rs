@@ -248,6 +248,11 @@ impl Server {
     /// Starts the program again in the same folder, when it has ended.
     pub(crate) fn start_again(mut self) -> Self {
         self.wait();
+        self.start_again_as_it_is()
+    }
+
+    /// As [`Self::start_again`], when its end was waited for.
+    pub(crate) fn start_again_as_it_is(mut self) -> Self {
         std::mem::replace(&mut self.site, Site::at(Path::new("."))).serve()
     }
 

@@ -148,15 +148,22 @@ impl Admin {
             }
             Operation::Description => Ok(typed("application/json", OPENAPI)),
             Operation::Status => well(&self.status()),
-            Operation::Deployments => self.deployments(),
-            Operation::Deployment => well(&self.record_of(value(0))?),
+            Operation::Deployments => self.deployments().await,
+            Operation::Deployment => {
+                let number = number(value(0))?;
+                well(&self.look(move |history| record_of(history, number)).await?)
+            }
             Operation::Routes => {
-                let record = self.record_of(value(0))?;
-                Ok(typed("application/toml", self.history()?.text(&record)?))
+                let number = number(value(0))?;
+                let text = self.look(move |history| Ok(history.text(&record_of(history, number)?)?)).await?;
+                Ok(typed("application/toml", text))
             }
             Operation::Diff => {
-                let (from, to) = (self.record_of(value(0))?, self.record_of(value(1))?);
-                well(&diff_of(self.history()?, &from, &to)?)
+                let (from, to) = (number(value(0))?, number(value(1))?);
+                let diff = move |history: &History| {
+                    Ok(diff_of(history, &record_of(history, from)?, &record_of(history, to)?)?)
+                };
+                well(&self.look(diff).await?)
             }
             Operation::PutModule => self.put_module(value(0).to_owned(), &query, request).await,
             Operation::PutRoutes => {
@@ -167,7 +174,10 @@ impl Admin {
             }
             Operation::Activate => self.change(Change::Rollback(Some(number(value(0))?))).await,
             Operation::Rollback => self.change(Change::Rollback(None)).await,
-            Operation::Promote => self.change(Change::Promote).await,
+            Operation::Promote => {
+                let of = query.get("deployment").map(number).transpose()?;
+                self.change(Change::Promote { of }).await
+            }
             Operation::Reload => self.change(Change::Reload).await,
             Operation::Drain => {
                 let _ = self.drain.try_send(()); // one is enough
@@ -182,38 +192,36 @@ impl Admin {
         self.deployer.maker().history.as_ref().ok_or_else(missing)
     }
 
-    fn deployments(&self) -> Answer {
-        let record = self.deployer.record();
-        let Some(history) = &self.deployer.maker().history else {
-            return well(&json!({ "in_force": record.number, "deployments": [&*record] }));
-        };
-        let mut deployments = Vec::new();
-        for number in history.numbers()?.into_iter().rev() {
-            deployments.extend(history.record(number)?);
-        }
-        well(&json!({ "in_force": record.number, "deployments": deployments }))
+    /// Looks into the history, which takes the time that a disk takes, and a large difference too.
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&History) -> Result<T, Failed> + Send + 'static,
+    ) -> Result<T, Failed> {
+        let history = self.history()?.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&history)).await;
+        looked.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
     }
 
-    fn record_of(&self, text: &str) -> Result<Record, Failed> {
-        let number = number(text)?;
-        self.history()?
-            .record(number)?
-            .ok_or_else(|| Failed::because(StatusCode::NOT_FOUND, format!("deployment {number} is not kept")))
+    async fn deployments(&self) -> Answer {
+        let record = self.deployer.record();
+        if self.deployer.maker().history.is_none() {
+            return well(&json!({ "in_force": record.number, "deployments": [&*record] }));
+        }
+        let deployments = self.look(|history| {
+            let numbers = history.numbers()?.into_iter().rev();
+            Ok(numbers.filter_map(|number| history.shown(number)).collect::<Vec<_>>())
+        });
+        well(&json!({ "in_force": record.number, "deployments": deployments.await? }))
     }
 
     async fn change(&self, change: Change) -> Answer {
-        if self.draining.get() {
-            return Err(Failed::because(
-                StatusCode::CONFLICT,
-                "this process drains; nothing is deployed any more",
-            ));
-        }
-        let Changed { record, before, took, fixed } = self.deployer.change(change).await?;
+        let Changed { record, before, took, fixed, canary_ended } = self.deployer.change(change).await?;
         well(&json!({
             "deployment": record,
             "before": before,
             "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "needs_restart": fixed,
+            "canary_ended": canary_ended,
         }))
     }
 
@@ -228,6 +236,9 @@ impl Admin {
     }
 
     async fn put_module(&self, handler: String, query: &Query, request: Request<Incoming>) -> Answer {
+        // What is certain to be refused is not read first.
+        self.deployer.is_open()?;
+        self.deployer.knows(&handler)?;
         let canary = query.canary()?;
         let form = match query.get("form") {
             None => "wasm".to_owned(),
@@ -292,7 +303,7 @@ impl Admin {
         let canary = record.canary.as_ref().zip(deployment.counted()).map(|(canary, counted)| {
             let [stable, tried] = counted.map(|counted| {
                 json!({ "requests": counted.requests, "failures": counted.failures,
-                        "p95_ms": counted.p95.as_secs_f64() * 1e3 })
+                        "given_up": counted.given_up, "p95_ms": counted.p95().as_secs_f64() * 1e3 })
             });
             json!({ "handler": canary.handler, "version": canary.module.version(),
                     "share_percent": f64::from(canary.share) / 100.0, "stable": stable, "canary": tried })
@@ -307,6 +318,11 @@ impl Admin {
             "canary": canary,
         })
     }
+}
+
+fn record_of(history: &History, number: u64) -> Result<Record, Failed> {
+    let gone = || Failed::because(StatusCode::NOT_FOUND, format!("deployment {number} is not kept"));
+    history.record(number)?.ok_or_else(gone)
 }
 
 fn number(text: &str) -> Result<u64, Failed> {

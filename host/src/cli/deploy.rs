@@ -13,7 +13,7 @@ use super::admin::{Failed, ServerArg, form_of, run, with_progress};
 use super::{OK, engine, eprint, fail, print};
 use crate::builder;
 use crate::config::parse_percent;
-use crate::deployer::{Change, Changed, Deployer, From, Maker, Refused, Source};
+use crate::deployer::{Change, Changed, From, Maker, Refused, Source};
 use crate::history::History;
 use crate::resources::Resources;
 
@@ -80,7 +80,8 @@ pub(super) fn deploy(args: &DeployArgs) -> ExitCode {
         }
         let module =
             history.keep(&bytes, form_of(&file)).map_err(|error| Refused::Because(error.to_string()))?;
-        change_offline(maker, Change::Deploy { handler: args.name.clone(), module, canary: None })
+        let change = Change::Deploy { handler: args.name.clone(), module: module.clone(), canary: None };
+        maker.change_for_next(change).inspect_err(|_| history.let_go(&module))
     };
     finish(&args.server, asked, Some(offline))
 }
@@ -102,14 +103,24 @@ pub(super) fn rollback(args: &RollbackArgs) -> ExitCode {
         None => "/v1/rollback".to_owned(),
     };
     let asked = ask(&args.server, Method::POST, &path, Vec::new());
-    let offline = |maker: Maker, _: &History| change_offline(maker, Change::Rollback(args.number));
+    let offline = |maker: Maker, _: &History| maker.change_for_next(Change::Rollback(args.number));
     finish(&args.server, asked, Some(offline))
 }
 
 pub(super) fn promote(server: &ServerArg) -> ExitCode {
-    let asked = ask(server, Method::POST, "/v1/promote", Vec::new());
-    let offline = |maker: Maker, _: &History| change_offline(maker, Change::Promote);
+    let asked = promote_seen(server);
+    let offline = |maker: Maker, _: &History| maker.change_for_next(Change::Promote { of: None });
     finish(server, asked, Some(offline))
+}
+
+/// Promotes the canary that is there now, and no other that may come meanwhile.
+fn promote_seen(server: &ServerArg) -> Result<Value, Failed> {
+    let client = server.client()?;
+    run(async {
+        let status = client.ask(Method::GET, "/v1/status", Vec::new()).await?;
+        let path = format!("/v1/promote?deployment={}", status["deployment"]["number"]);
+        with_progress("checking and compiling", client.ask(Method::POST, &path, Vec::new())).await
+    })
 }
 
 pub(super) fn reload(server: &ServerArg) -> ExitCode {
@@ -155,6 +166,9 @@ fn finish(
             answer["before"]
         )),
     }
+    if let Some(handler) = answer["canary_ended"].as_str() {
+        print(format_args!("  the canary of {handler} has ended with it"));
+    }
     for key in answer["needs_restart"].as_array().into_iter().flatten() {
         print(format_args!("  {} needs a restart", key.as_str().unwrap_or_default()));
     }
@@ -179,6 +193,14 @@ fn in_state(
     let process = server.process();
     let open = History::open(&process.state, process.deployments);
     let history = open.map_err(|error| format!("{}: {error}", process.state.display()))?;
+    let alone = history.serve_nothing().map_err(|error| format!("{}: {error}", process.state.display()))?;
+    if alone.is_none() {
+        let state = process.state.display();
+        return Err(format!(
+            "a server that cannot be asked uses {state}: start this with the same --config as it, or name its admin listener \
+             with --admin; or stop it"
+        ));
+    }
     let source = Source { from: From::File(server.config.clone()), listen: Vec::new() };
     let maker = Maker {
         source,
@@ -187,15 +209,4 @@ fn in_state(
         history: Some(history.clone()),
     };
     change(maker, &history).map_err(|refused| refused.sentences().collect::<Vec<_>>().join("\nwasmux: "))
-}
-
-/// What a server that is started next will find.
-fn change_offline(maker: Maker, change: Change) -> Result<Changed, Refused> {
-    let made = maker.first(false)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Refused::Because(error.to_string()))?;
-    runtime.block_on(async {
-        let (deployer, _) = Deployer::new(maker, None, made.deployment, made.record);
-        deployer.change(change).await
-    })
 }

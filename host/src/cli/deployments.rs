@@ -29,7 +29,7 @@ pub(super) fn list(server: &ServerArg) -> ExitCode {
         let failed = |error: std::io::Error| error.to_string();
         let mut deployments = Vec::new();
         for number in history.numbers().map_err(failed)?.into_iter().rev() {
-            deployments.extend(history.record(number).map_err(failed)?);
+            deployments.extend(history.shown(number));
         }
         Ok(json!({ "in_force": history.current().map_err(failed)?, "deployments": deployments }))
     }) {
@@ -42,6 +42,10 @@ pub(super) fn list(server: &ServerArg) -> ExitCode {
     }
     print(format_args!("{:>6}   {:<20}  {:<24}  modules", "number", "time", "origin"));
     for deployment in answer["deployments"].as_array().into_iter().flatten() {
+        if let Some(damage) = deployment["damaged"].as_str() {
+            print(format_args!("{:>6}   {damage}", deployment["number"].to_string()));
+            continue;
+        }
         let is_in_force = deployment["number"] == answer["in_force"];
         let time = UNIX_EPOCH + Duration::from_secs(deployment["time"].as_u64().unwrap_or_default());
         let mut modules: Vec<String> = versions(&deployment["modules"]);

@@ -21,7 +21,7 @@ use crate::deployer::{Deployer, From, Made, Maker, Refused, Source};
 use crate::dispatch::Dispatcher;
 use crate::drain::Drain;
 use crate::handover::{Environment, Handover};
-use crate::history::History;
+use crate::history::{History, Record};
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::resources::Resources;
@@ -56,7 +56,15 @@ pub(super) fn run(args: ServeArgs, environment: &Environment, logs: Logs) -> Exi
         Ok(engine) => engine,
         Err(message) => return fail(message),
     };
-    let history = history(&source, &process);
+    let history = match history(&source, &process, args.from_file) {
+        Ok(history) => history,
+        Err(message) => return fail(message),
+    };
+    // Until the end of the process, whatever it does until then.
+    let _serving = match history.as_ref().map(History::serve).transpose() {
+        Ok(serving) => serving,
+        Err(error) => return fail(format_args!("what is deployed is being changed at this moment: {error}")),
+    };
     let maker = Maker { source, engine, resources: Resources::default(), history };
     let made = match maker.first(args.from_file) {
         Ok(made) => made,
@@ -89,15 +97,21 @@ fn refuse(refused: &Refused) -> ExitCode {
     }
 }
 
-/// Where deployments are kept, if they can be. A module that is served alone has no place for them.
-fn history(source: &Source, process: &ProcessConfig) -> Option<History> {
-    let From::File(_) = source.from else { return None };
-    History::open(&process.state, process.deployments)
-        .inspect_err(|error| {
-            let folder = process.state.display();
+/// Where deployments are kept, if they can be. A module that is served alone has no place for them. What was deployed before and cannot
+/// be seen is a reason not to start, unless it does not matter.
+fn history(source: &Source, process: &ProcessConfig, from_file: bool) -> Result<Option<History>, String> {
+    let From::File(_) = source.from else { return Ok(None) };
+    let (state, folder) = (&process.state, process.state.display());
+    match History::open(state, process.deployments) {
+        Ok(history) => Ok(Some(history)),
+        Err(error) if History::exists(state) && !from_file => Err(format!(
+            "{folder} has deployments that cannot be used: {error}; `wasmux serve --from-file` serves what the file says"
+        )),
+        Err(error) => {
             tracing::warn!("{folder} cannot be used: {error}; nothing can be deployed or rolled back");
-        })
-        .ok()
+            Ok(None)
+        }
+    }
 }
 
 /// What tasks run on: as many threads as there are processors, if nothing else is said.
@@ -122,7 +136,7 @@ struct Start {
 
 async fn serve(start: Start) -> ExitCode {
     let Start { program, mut handover, maker, made, tls, admin_tls, logs } = start;
-    let Made { config, deployment, record } = made;
+    let config = &made.config;
     let status = config.summary();
     let (log, _writer) = AccessLog::start(access_log_format(&config.process)).unzip();
     // Before anybody is told that we listen: from then on a signal means something.
@@ -137,19 +151,24 @@ async fn serve(start: Start) -> ExitCode {
         Err(errors) => return fail(errors.join("\nwasmux: ")),
     };
     handover.close_unused();
-    // The kernel queues connections from here on, so that whoever reads these lines may connect.
-    server.urls().for_each(|url| print(format_args!("listening on {url}")));
     let resources = maker.resources.clone();
-    let (tracer, exporting) = match trace(&config, &resources) {
+    let (tracer, exporting) = match trace(config, &resources) {
         Ok(tracing) => tracing.unzip(),
         Err(message) => return fail(message),
     };
+    let (maker, made, record) = match put_on_record(maker, made).await {
+        Ok(put) => put,
+        Err(code) => return code,
+    };
+    let Made { config, deployment, .. } = made;
+    // The kernel queues connections from here on, so that whoever reads these lines may connect.
+    server.urls().for_each(|url| print(format_args!("listening on {url}")));
     let registry = Arc::clone(resources.registry());
     let metrics = Metrics::new(maker.engine.clone(), resources, exporting.as_ref().map(Exporting::stats));
     let access = access(config.process.admin.as_ref(), admin_tls);
     let is_default = config.process.admin.as_ref().is_none_or(|admin| admin.is_default);
     let upgrade_timeout = config.process.upgrade_timeout;
-    let running = Some((config.process, config.servers));
+    let running = (config.process, config.servers);
     let (deployer, in_force) = Deployer::new(maker, running, deployment, record);
     let drain = Drain::new();
     let (ask_to_drain, asked_to_drain) = tokio::sync::mpsc::channel(1);
@@ -189,6 +208,15 @@ async fn serve(start: Start) -> ExitCode {
         exporting.flush().await;
     }
     code
+}
+
+/// Puts on record what is to be served, when nothing else can fail any more: a process that does not come to serve changes nothing.
+async fn put_on_record(maker: Maker, made: Made) -> Result<(Maker, Made, Record), ExitCode> {
+    let put = move || match maker.put_on_record(&made, true) {
+        Ok(record) => Ok((maker, made, record)),
+        Err(refused) => Err(refuse(&refused)),
+    };
+    tokio::task::spawn_blocking(put).await.unwrap_or_else(|error| Err(fail(error)))
 }
 
 /// Begins to answer on the admin listener. One that nobody has asked for is not spoken of.

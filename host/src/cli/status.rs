@@ -89,7 +89,10 @@ fn table(status: &Value) -> String {
     if let Some(canary) = status["canary"].as_object() {
         let side = |name: &str| {
             let side = &canary[name];
-            format!("{} requests, {} failed, p95 {} ms", side["requests"], side["failures"], side["p95_ms"])
+            format!(
+                "{} requests, {} failed, {} given up, p95 {} ms",
+                side["requests"], side["failures"], side["given_up"], side["p95_ms"]
+            )
         };
         let _ = writeln!(
             page,

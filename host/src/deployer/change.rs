@@ -22,9 +22,17 @@ pub enum Change {
     /// An earlier deployment, by its number; the one before this when left out.
     Rollback(Option<u64>),
     /// The canary becomes its handler's version.
-    Promote,
-    /// The canary is taken away, because of this.
-    Verdict(String),
+    Promote {
+        /// The deployment that it was seen in; without it, whichever there is.
+        of: Option<u64>,
+    },
+    /// What has come of a trial.
+    Verdict {
+        /// The deployment that it was seen in.
+        of: u64,
+        /// Why the canary is taken away; without a reason it becomes its handler's version.
+        worse: Option<String>,
+    },
 }
 
 /// How a version is tried.
@@ -41,13 +49,26 @@ pub struct CanaryWanted {
 impl Change {
     /// What was done, in a word.
     #[must_use]
-    pub fn done(&self) -> &'static str {
+    pub(super) fn done(&self) -> &'static str {
         match self {
             Self::Reload => "reloaded",
             Self::Deploy { .. } | Self::Routes(_) => "deployed",
-            Self::Promote => "promoted",
-            Self::Rollback(_) | Self::Verdict(_) => "rolled back",
+            Self::Promote { .. } | Self::Verdict { worse: None, .. } => "promoted",
+            Self::Rollback(_) | Self::Verdict { .. } => "rolled back",
         }
+    }
+
+    /// What came with it and was kept for it.
+    pub(super) fn module(&self) -> Option<&Module> {
+        match self {
+            Self::Deploy { module, .. } => Some(module),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about a canary, and its end no surprise.
+    pub(super) fn ends_canary(&self) -> bool {
+        matches!(self, Self::Promote { .. } | Self::Verdict { .. })
     }
 }
 
@@ -58,6 +79,12 @@ pub enum Refused {
     Problems(Vec<Problem>),
     /// There is none to be made.
     Because(String),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.sentences().collect::<Vec<_>>().join("; "))
+    }
 }
 
 impl Refused {

@@ -128,8 +128,9 @@ impl Loader<'_> {
         let settings = self.settings(handler, next, common)?;
         let name = &handler.settings.name;
         let (shown, file) = self.file(handler, common, modules)?;
-        let deploy = |shown: &str, file: &Path| {
-            let deployed = Guest::deploy(self.engine, file, &common.cache, settings.clone());
+        let deploy = |shown: &str, file: &Path, is_on_trial| {
+            let settings = GuestSettings { is_on_trial, ..settings.clone() };
+            let deployed = Guest::deploy(self.engine, file, &common.cache, settings);
             let deployed = deployed.map_err(|error| {
                 for problem in error.problems {
                     let message = format!("handler `{name}` ({shown}): {problem}");
@@ -138,19 +139,19 @@ impl Loader<'_> {
             });
             deployed.ok().map(Arc::new)
         };
-        let guest = deploy(&shown, &file)?;
+        let guest = deploy(&shown, &file, false)?;
         let canary = self.modules.canary.as_ref().filter(|canary| canary.handler == *name);
         let Some((canary, history)) = canary.zip(self.modules.history.as_ref()) else {
             return Some(Loaded::Guest(guest));
         };
         let shown = format!("version {}", canary.module.version());
-        let other = deploy(&shown, &history.path(&canary.module))?;
+        let other = deploy(&shown, &self.kept(handler, &canary.module, history)?, true)?;
         let sticky = match &canary.sticky {
             Sticky::Client => StickyBy::Client,
             Sticky::Header(name) => StickyBy::Header(HeaderName::from_bytes(name.as_bytes()).ok()?),
             Sticky::Cookie(name) => StickyBy::Cookie(name.clone()),
         };
-        Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky))))
+        Some(Loaded::Split(Arc::new(Split::new(guest, other, canary.share, sticky, canary.salt))))
     }
 
     fn settings(
@@ -180,7 +181,7 @@ impl Loader<'_> {
         let pinned = self.modules.pinned.get(name);
         if let Some((module, history)) = pinned.zip(self.modules.history.as_ref()) {
             modules.insert(name.clone(), module.clone());
-            return Some((format!("version {}", module.version()), history.path(module)));
+            return Some((format!("version {}", module.version()), self.kept(handler, module, history)?));
         }
         let file = match common.binaries.get(&handler.wasm) {
             Some(built) => built,
@@ -208,6 +209,18 @@ impl Loader<'_> {
                 None
             }
         }
+    }
+
+    /// The file of a module that was kept, if it is what it was.
+    fn kept(&self, handler: &HandlerConfig, module: &Module, history: &History) -> Option<PathBuf> {
+        let wrong = |error| {
+            let (name, version) = (&handler.settings.name, module.version());
+            let message = format!(
+                "handler `{name}` (version {version}): {error}; deploy it again, or roll back to another one"
+            );
+            self.problems.add_at_line(ProblemKind::FileMissing, handler.line, message);
+        };
+        history.checked(module).map_err(wrong).ok()
     }
 
     /// Builds every handler that is a crate folder; answers where each folder's module is.

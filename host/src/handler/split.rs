@@ -1,28 +1,30 @@
 //! Two versions of a guest behind one name: each client gets one of them, and how they do is counted side by side.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use http::header::COOKIE;
 use http::{HeaderMap, Response};
 
+use self::tally::Tally;
 use crate::body::Body;
 use crate::chain::{Answered, Callee};
 use crate::error::{Error, Kind, Origin};
 use crate::guest::{Guest, Incoming};
 
+mod tally;
+
+pub use tally::Counted;
+
 /// The whole of which a canary gets a share: hundredths of a percent.
 pub const WHOLE: u32 = 10_000;
-
-/// Upper bounds of the latency classes, in units of 0.25 ms: each is twice the one before, up to 2 minutes; the last has none.
-const CLASSES: usize = 20;
 
 /// What keeps a client with one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StickyBy {
-    /// Its address.
+    /// Its address; without one of its own, nothing.
     Client,
     /// A header field's value; its address without one.
     Header(http::HeaderName),
@@ -36,68 +38,34 @@ pub struct Split {
     stable: Arc<Guest>,
     canary: Arc<Guest>,
     /// The canary's, of [`WHOLE`].
-    share: u32,
+    share: AtomicU32,
     sticky: StickyBy,
+    /// Another one for each trial, so that it is not the same clients who get every canary.
+    salt: u64,
+    /// Requests of which nothing is known that would keep them with a version.
+    strangers: AtomicU64,
     tallies: [Arc<Tally>; 2],
-}
-
-/// How a version does.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    requests: AtomicU64,
-    failures: AtomicU64,
-    latency: [AtomicU64; CLASSES],
-}
-
-/// How a version does, at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Requests that were answered or have failed.
-    pub requests: u64,
-    /// Those that failed by the handler's fault: traps, limits of its own, and statuses from 500.
-    pub failures: u64,
-    /// Until the head of the response 95 % took at most this long, within a factor of two.
-    pub p95: Duration,
-}
-
-impl Tally {
-    fn note(&self, took: Duration, has_failed: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        if has_failed {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-        let quarters = took.as_micros() / 250;
-        let class = (u128::BITS - quarters.leading_zeros()) as usize;
-        self.latency[class.min(CLASSES - 1)].fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn failed_late(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What was counted until now.
-    #[must_use]
-    pub(super) fn counted(&self) -> Counted {
-        let classes: Vec<u64> = self.latency.iter().map(|class| class.load(Ordering::Relaxed)).collect();
-        let wanted = (classes.iter().sum::<u64>() * 95).div_ceil(100);
-        let mut sum = 0;
-        let class = classes.iter().position(|count| {
-            sum += count;
-            sum >= wanted
-        });
-        Counted {
-            requests: self.requests.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
-            p95: Duration::from_micros(250 << class.unwrap_or(0)),
-        }
-    }
 }
 
 impl Split {
     /// `share` of [`WHOLE`] requests for the canary.
     #[must_use]
-    pub fn new(stable: Arc<Guest>, canary: Arc<Guest>, share: u32, sticky: StickyBy) -> Self {
-        Self { stable, canary, share: share.min(WHOLE), sticky, tallies: Default::default() }
+    pub fn new(stable: Arc<Guest>, canary: Arc<Guest>, share: u32, sticky: StickyBy, salt: u64) -> Self {
+        let share = AtomicU32::new(share.min(WHOLE));
+        Self {
+            stable,
+            canary,
+            share,
+            sticky,
+            salt,
+            strangers: AtomicU64::new(0),
+            tallies: Default::default(),
+        }
+    }
+
+    /// From now on the canary gets nothing.
+    pub fn withdraw(&self) {
+        self.share.store(0, Ordering::Relaxed);
     }
 
     /// The version that there was.
@@ -118,19 +86,21 @@ impl Split {
     pub(crate) async fn serve(&self, request: Incoming) -> Result<Response<Body>, Error> {
         let is_canary = self.is_for_canary(&request.parts.headers, &request.peer.remote);
         let guest = if is_canary { &self.canary } else { &self.stable };
-        let (tally, begun) = (&self.tallies[usize::from(is_canary)], Instant::now());
+        let tally = &self.tallies[usize::from(is_canary)];
+        let asked = tally.asked();
         let served = Arc::clone(guest).serve(request).await;
-        let has_failed = match &served {
-            Ok(response) => response.status().is_server_error(),
-            Err(error) => is_fault(error.kind()),
-        };
-        tally.note(begun.elapsed(), has_failed);
+        match &served {
+            Ok(response) => asked.answered(response.status().is_server_error()),
+            // A host that is full says nothing about a version.
+            Err(error) if error.kind().origin() == Origin::Host => asked.forget(),
+            Err(error) => asked.answered(is_fault(error.kind())),
+        }
         let tally = Arc::clone(tally);
         served.map(|response| {
             response.map(|body| {
                 body.observed(move |error| {
                     if is_fault(error.kind()) {
-                        tally.failed_late();
+                        tally.failed();
                     }
                 })
             })
@@ -138,8 +108,9 @@ impl Split {
     }
 
     fn is_for_canary(&self, fields: &HeaderMap, remote: &str) -> bool {
-        // Without the port, which is another one for each connection.
-        let address = remote.rsplit_once(':').map_or(remote, |(address, _)| address).as_bytes();
+        // Without the port, which is another one for each connection. A proxy on this machine is no client.
+        let address = remote.parse().ok().map(|address: SocketAddr| address.ip().to_canonical());
+        let address = address.filter(|address| !address.is_loopback()).map(|address| address.to_string());
         let key = match &self.sticky {
             StickyBy::Client => None,
             StickyBy::Header(name) => fields.get(name).map(|value| value.as_bytes()),
@@ -147,8 +118,12 @@ impl Split {
         };
         // Its keys are fixed, so that a client stays where it is when the program starts again.
         let mut hasher = DefaultHasher::new();
-        key.unwrap_or(address).hash(&mut hasher);
-        hasher.finish() % u64::from(WHOLE) < u64::from(self.share)
+        self.salt.hash(&mut hasher);
+        match key.or(address.as_deref().map(str::as_bytes)) {
+            Some(key) => key.hash(&mut hasher),
+            None => self.strangers.fetch_add(1, Ordering::Relaxed).hash(&mut hasher),
+        }
+        hasher.finish() % u64::from(WHOLE) < u64::from(self.share.load(Ordering::Relaxed))
     }
 }
 
@@ -172,19 +147,6 @@ fn cookie<'f>(fields: &'f HeaderMap, name: &str) -> Option<&'f [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn latency_is_counted_in_classes() {
-        let tally = Tally::default();
-        assert_eq!(tally.counted(), Counted { p95: Duration::from_micros(250), ..Counted::default() });
-        (0..95).for_each(|_| tally.note(Duration::from_micros(900), false));
-        (0..5).for_each(|_| tally.note(Duration::from_secs(1_000), true));
-        let counted = tally.counted();
-        assert_eq!((counted.requests, counted.failures), (100, 5));
-        assert_eq!(counted.p95, Duration::from_millis(1));
-        tally.note(Duration::from_secs(1_000), true);
-        assert!(tally.counted().p95 > Duration::from_secs(60));
-    }
 
     #[test]
     fn cookies_are_found() {

@@ -10,12 +10,11 @@ use sha2::{Digest as _, Sha256};
 /// The SHA-256 of these bytes, in hexadecimal.
 #[must_use]
 pub fn digest_of(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex(&Sha256::digest(bytes))
+}
+
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A content, by its digest.
@@ -69,6 +68,9 @@ pub enum Origin {
         /// How.
         why: String,
     },
+    /// Something that another version of this program can do.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for Origin {
@@ -81,6 +83,7 @@ impl fmt::Display for Origin {
             Self::Promote { handler } => write!(f, "promote {handler}"),
             Self::Rollback { to } => write!(f, "rollback {to}"),
             Self::Verdict { handler, why } => write!(f, "rolled {handler} back: {why}"),
+            Self::Other => f.write_str("another version"),
         }
     }
 }
@@ -119,6 +122,12 @@ pub struct Canary {
     /// After so many seconds without a reason to roll it back it becomes the handler's version; never when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promote_after_s: Option<u64>,
+    /// When its trial began, in seconds since 1970.
+    #[serde(default)]
+    pub since: u64,
+    /// Goes into the hash that says whom it gets, so that it is not the same clients who get every canary.
+    #[serde(default)]
+    pub salt: u64,
 }
 
 /// One deployment.
@@ -154,6 +163,12 @@ impl Record {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.routes == other.routes && self.modules == other.modules && self.canary == other.canary
+    }
+
+    /// Whether a restart would treat both alike.
+    #[must_use]
+    pub fn goes_back_to(&self, other: &Self) -> bool {
+        self.pushed == other.pushed && self.file_sha256 == other.file_sha256
     }
 
     /// Now, as a record has it.

@@ -55,8 +55,10 @@ impl Life<'_> {
             name = stop.next() => End::Stopped(name),
             Some(()) = self.asked_to_drain.recv() => End::Stopped("admin"),
             end = reload_on(&mut hangup, &self.deployer, &self.certificates, &self.status) => end,
-            pid = upgrade_on(&mut upgrade, &self.program, &self.listeners, self.upgrade_timeout) => End::ReplacedBy(pid),
+            pid = upgrade_on(&mut upgrade, &self.program, &self.listeners, self.upgrade_timeout, &self.deployer) =>
+                End::ReplacedBy(pid),
         };
+        self.deployer.close("this process drains; nothing is deployed any more");
         match end {
             End::Stopped(name) => {
                 self.drain.advance(Phase::Draining);
@@ -141,13 +143,19 @@ async fn upgrade_on(
     program: &std::io::Result<Program>,
     listeners: &[Weak<Listener>],
     limit: Duration,
+    deployer: &Deployer,
 ) -> u32 {
     loop {
         if signal.recv().await.is_none() {
             return std::future::pending().await; // the runtime ends
         }
         let listeners = open(listeners);
-        let mut starting = pin!(start_anew(program, &listeners, limit));
+        let mut starting = pin!(async {
+            // Of what is acknowledged from here on the new process would know nothing.
+            deployer.close("an upgrade is under way; ask again when it is over");
+            deployer.settled().await;
+            start_anew(program, &listeners, limit).await
+        });
         let started = loop {
             tokio::select! {
                 started = starting.as_mut() => break started,
@@ -157,6 +165,7 @@ async fn upgrade_on(
         match started {
             Ok(pid) => return pid,
             Err(why) => {
+                deployer.reopen();
                 tracing::error!("upgrade failed: {why}; process {} goes on", std::process::id());
             }
         }
