@@ -119,9 +119,15 @@ impl History {
         }
     }
 
-    /// The record of this number for lists, in which one that is damaged is shown as such.
-    #[must_use]
-    pub fn shown(&self, number: u64) -> Option<serde_json::Value> {
+    /// All records that are kept, the latest first; one that is damaged is shown as such.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn list(&self) -> io::Result<Vec<serde_json::Value>> {
+        Ok(self.numbers()?.into_iter().rev().filter_map(|number| self.shown(number)).collect())
+    }
+
+    fn shown(&self, number: u64) -> Option<serde_json::Value> {
         let shown = match self.record(number) {
             Ok(record) => serde_json::to_value(record?).map_err(io::Error::from),
             Err(error) => Err(error),

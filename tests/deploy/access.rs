@@ -168,6 +168,7 @@ fn a_name_for_every_interface_is_refused_too() {
 #[test]
 fn those_that_follow_the_log_keep_nobody_from_reading_it() {
     let server = site().serve();
+    server.log.wait_for(&["ready: process"]);
     let follow = || {
         let mut conn = admin(&server);
         conn.request("GET", "/v1/logs?follow=1", &[], b"");

@@ -31,6 +31,8 @@ fn without_its_deployments_nothing_starts() {
     let said = refused(&server, &[]);
     assert!(said.contains("deployments/current in the state folder is damaged"), "{said}");
     assert!(said.contains("`wasmux serve --from-file` serves what the file says"), "{said}");
+    let listed = json(&server, &["deployments"]);
+    assert!(listed["in_force"].is_null() && listed["deployments"][0]["number"] == 2, "{listed}");
     fs::rename(deployments(&server, "artifacts"), deployments(&server, "elsewhere")).unwrap();
     fs::write(deployments(&server, "artifacts"), "in the way").unwrap();
     let said = refused(&server, &[]);

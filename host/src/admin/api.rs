@@ -209,11 +209,8 @@ impl Admin {
         if self.deployer.maker().history.is_none() {
             return well(&json!({ "in_force": record.number, "deployments": [&*record] }));
         }
-        let deployments = self.look(|history| {
-            let numbers = history.numbers()?.into_iter().rev();
-            Ok(numbers.filter_map(|number| history.shown(number)).collect::<Vec<_>>())
-        });
-        well(&json!({ "in_force": record.number, "deployments": deployments.await? }))
+        let deployments = self.look(|history| Ok(history.list()?)).await?;
+        well(&json!({ "in_force": record.number, "deployments": deployments }))
     }
 
     async fn change(&self, change: Change) -> Answer {
@@ -266,8 +263,11 @@ impl Admin {
         let bad = |message: &str| Failed::because(StatusCode::BAD_REQUEST, message);
         let canary = query.canary().map_err(|why| bad(&why))?;
         // What is certain to be refused is not read first.
-        self.deployer.is_open()?;
-        self.deployer.knows(&handler)?;
+        let refused = self.deployer.is_open().and_then(|()| self.deployer.knows(&handler));
+        if let Err(refused) = refused {
+            upload::discard(request.into_body()).await;
+            return Err(refused.into());
+        }
         let form = match query.get("form") {
             None => "wasm".to_owned(),
             Some(form) if ["wasm", "wat"].contains(&form) => form.to_owned(),

@@ -26,12 +26,9 @@ pub(super) struct DiffArgs {
 
 pub(super) fn list(server: &ServerArg) -> ExitCode {
     let answer = match ask_or_look(server, "/v1/deployments", |history| {
-        let failed = |error: std::io::Error| error.to_string();
-        let mut deployments = Vec::new();
-        for number in history.numbers().map_err(failed)?.into_iter().rev() {
-            deployments.extend(history.shown(number));
-        }
-        Ok(json!({ "in_force": history.current().map_err(failed)?, "deployments": deployments }))
+        let deployments = history.list().map_err(|error| error.to_string())?;
+        // Where that is damaged, a number out of this list is the way out.
+        Ok(json!({ "in_force": history.current().unwrap_or_default(), "deployments": deployments }))
     }) {
         Ok(answer) => answer,
         Err(message) => return fail(message),
