@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -228,6 +228,10 @@ impl Admin {
             visit.has_right();
         }
         if let Page::Profiles = page {
+            // They cost something, also when nobody looks at them.
+            if access::is_of_another_site(request.headers()) {
+                return api::refusal(StatusCode::FORBIDDEN, "another site's page has asked for this");
+            }
             visit.takes_long();
         }
         self.page(page, values, request, &id).await

@@ -143,7 +143,8 @@ impl Profiler {
     /// # Errors
     /// `AlreadyExists` when somebody else does; `Unsupported` where there are no timers for threads.
     pub async fn cpu(&self, duration: Duration, handler: Option<&str>) -> io::Result<Profile> {
-        let mut session = cpu::Session::start(self.guests.clone(), Arc::clone(&self.registry))?;
+        let (guests, registry) = (self.guests.clone(), Arc::clone(&self.registry));
+        let mut session = in_background(move || cpu::Session::start(guests, registry)).await??;
         session.begun().await;
         tokio::time::sleep(duration).await;
         let handler = handler.map(str::to_owned);
@@ -177,13 +178,20 @@ impl Profiler {
         self.guests.ledger().shares().iter().any(|(name, _)| **name == *handler)
     }
 
-    /// The function at an address of the host's own code or a guest's.
-    #[must_use]
-    pub fn function(&self, address: u64) -> String {
-        let mut symbols = symbols::Symbols::new(self.guests.images(), &maps::mapped());
-        let place = symbols.place(address);
-        let (places, _) = symbols.into_places();
-        places[place].lines.last().map(|line| line.function.clone()).unwrap_or_default()
+    /// The functions at these addresses of the host's own code or guests'.
+    ///
+    /// # Errors
+    /// When the process ends.
+    pub async fn functions(&self, addresses: Vec<u64>) -> io::Result<Vec<String>> {
+        let guests = self.guests.clone();
+        in_background(move || {
+            let mut symbols = symbols::Symbols::new(guests.images(), &maps::mapped());
+            let numbers: Vec<_> = addresses.into_iter().map(|address| symbols.place(address)).collect();
+            let (places, _) = symbols.into_places();
+            let outermost = |number: usize| places[number].lines.last().map(|line| line.function.clone());
+            numbers.into_iter().map(|number| outermost(number).unwrap_or_default()).collect()
+        })
+        .await
     }
 }
 
@@ -193,22 +201,28 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 }
 
 impl Profile {
-    /// Gzip'd profile.proto, as `go tool pprof` takes it.
-    #[must_use]
-    pub fn to_proto(&self) -> Vec<u8> {
-        proto::encode(self)
+    /// Gzip'd profile.proto, as `go tool pprof` takes it. As the others, on a thread that serves nobody: stacks are many.
+    ///
+    /// # Errors
+    /// When the process ends.
+    pub async fn into_proto(self) -> io::Result<Vec<u8>> {
+        in_background(move || proto::encode(&self)).await
     }
 
     /// The same for people: a count, labels and frames for each stack.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        text::write(self)
+    ///
+    /// # Errors
+    /// When the process ends.
+    pub async fn into_text(self) -> io::Result<String> {
+        in_background(move || text::write(&self)).await
     }
 
     /// A page that shows it, and needs nothing else.
-    #[must_use]
-    pub fn to_flame(&self, title: &str) -> String {
-        flame::page(self, title)
+    ///
+    /// # Errors
+    /// When the process ends.
+    pub async fn into_flame(self, title: String) -> io::Result<String> {
+        in_background(move || flame::page(&self, &title)).await
     }
 
     /// Its last value, all in all.
@@ -271,5 +285,10 @@ impl Profile {
 
 /// A function's name as people know it.
 fn readable(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    harmless(&format!("{:#}", rustc_demangle::demangle(name)))
+}
+
+/// What a guest calls something; a terminal that shows it is not to do what it says.
+fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

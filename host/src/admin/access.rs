@@ -89,8 +89,7 @@ impl Access {
     /// Whether a request has a right.
     pub(super) fn check(&self, right: Right, known: Known, fields: &HeaderMap) -> Result<(), Refusal> {
         // A certificate is shown by a browser whoever asks it to; a token is not.
-        let site = fields.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
-        if right == Right::Operate && !matches!(site, None | Some(b"same-origin" | b"none")) {
+        if right == Right::Operate && is_of_another_site(fields) {
             let message = "another site's page has asked for this".to_owned();
             return Err(Refusal { status: StatusCode::FORBIDDEN, message });
         }
@@ -103,7 +102,7 @@ impl Access {
                 Right::Operate => Err(Refusal {
                     status: StatusCode::FORBIDDEN,
                     message:
-                        "this address only has probes and metrics: give `admin` in [server] a `token`, or \
+                        "this address only has probes, metrics and profiles: give `admin` in [server] a `token`, or \
                               use its unix socket"
                             .to_owned(),
                 }),
@@ -118,6 +117,12 @@ impl Access {
             message: "the token is missing or wrong: `Authorization: Bearer TOKEN`".to_owned(),
         })
     }
+}
+
+/// Whether a browser has sent it for another site's page (Fetch Metadata, `Sec-Fetch-Site`).
+pub(super) fn is_of_another_site(fields: &HeaderMap) -> bool {
+    let site = fields.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    !matches!(site, None | Some(b"same-origin" | b"none"))
 }
 
 /// The token of a request: a bearer's (RFC 6750 section 2.1), or the password of whoever (RFC 7617), which is what tools send

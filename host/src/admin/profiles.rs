@@ -15,6 +15,9 @@ use crate::profile::{DURATION_MAX, Profile};
 /// What `profile` samples for when nothing is said; Go's.
 const SECONDS: u64 = 30;
 
+/// Addresses that `symbol` names in one go.
+const ADDRESSES_MAX: usize = 1_000;
+
 /// And `flame`, for which somebody waits.
 const FLAME_SECONDS: u64 = 5;
 
@@ -52,7 +55,7 @@ impl Admin {
         let answered = match name {
             "" => Ok(html(index())),
             "cmdline" => Ok(text(command_line())),
-            "symbol" => Ok(text(self.symbols(request.uri().query().unwrap_or_default()))),
+            "symbol" => self.symbols(request.uri().query().unwrap_or_default()).await,
             "profile" => self.cpu_profile(&query).await,
             "flame" => self.flame(&query).await,
             "heap" | "threads" | "goroutine" | "tasks" => self.snapshot(name, &query).await,
@@ -76,7 +79,7 @@ impl Admin {
         // As in Go, what is no number is as good as nothing.
         let seconds = query.get("seconds").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
         let profile = self.sampled(seconds.unwrap_or(SECONDS), query).await?;
-        Ok(if is_text(query) { text(profile.to_text()) } else { file("profile", &profile) })
+        shown("profile", profile, query).await
     }
 
     async fn flame(&self, query: &Query) -> Answer {
@@ -86,7 +89,8 @@ impl Admin {
         };
         let profile = self.sampled(seconds, query).await?;
         let of = query.get("handler").map(|name| format!(" of handler {name}")).unwrap_or_default();
-        Ok(html(profile.to_flame(&format!("CPU{of}, {seconds} s"))))
+        let page = profile.into_flame(format!("CPU{of}, {seconds} s")).await;
+        page.map(html).map_err(|error| failed("There is no page", &error))
     }
 
     async fn sampled(&self, seconds: u64, query: &Query) -> Result<Profile, Refused> {
@@ -105,7 +109,7 @@ impl Admin {
 
     async fn snapshot(&self, name: &str, query: &Query) -> Answer {
         let mut profile = self.snapshot_now(name).await?;
-        let mut shown = name.to_owned();
+        let mut name = name.to_owned();
         if let Some(seconds) = query.get("seconds") {
             if is_text(query) {
                 return Err(Refused::bad("seconds and debug params are incompatible"));
@@ -115,10 +119,10 @@ impl Admin {
                 return Err(Refused::bad(format!("`seconds` is {} at most", DURATION_MAX.as_secs())));
             }
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            profile = self.snapshot_now(name).await?.since(&profile);
-            shown += "-delta";
+            profile = self.snapshot_now(&name).await?.since(&profile);
+            name += "-delta";
         }
-        Ok(if is_text(query) { text(profile.to_text()) } else { file(&shown, &profile) })
+        shown(&name, profile, query).await
     }
 
     async fn snapshot_now(&self, name: &str) -> Result<Profile, Refused> {
@@ -134,16 +138,18 @@ impl Admin {
     }
 
     /// Go: net/http/pprof.Symbol.
-    fn symbols(&self, addresses: &str) -> String {
+    async fn symbols(&self, addresses: &str) -> Answer {
+        let digits = addresses.split('+').map(|address| address.strip_prefix("0x").unwrap_or(address));
+        let numbers = digits.filter_map(|digits| u64::from_str_radix(digits, 16).ok());
+        let numbers: Vec<_> = numbers.filter(|number| *number > 0).take(ADDRESSES_MAX).collect();
+        let names = self.profiler.functions(numbers.clone()).await;
         let mut lines = "num_symbols: 1\n".to_owned();
-        for address in addresses.split('+') {
-            let digits = address.strip_prefix("0x").unwrap_or(address);
-            if let Some(number) = u64::from_str_radix(digits, 16).ok().filter(|number| *number > 0) {
-                // Writing to a string cannot fail.
-                let _ = writeln!(lines, "{number:#x} {}", self.profiler.function(number));
-            }
+        for (number, name) in numbers.iter().zip(names.map_err(|error| failed("There are no names", &error))?)
+        {
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "{number:#x} {name}");
         }
-        lines
+        Ok(text(lines))
     }
 }
 
@@ -178,12 +184,17 @@ fn html(page: String) -> Response<Body> {
     response
 }
 
-fn file(name: &str, profile: &Profile) -> Response<Body> {
-    let mut response = typed("application/octet-stream", profile.to_proto());
+/// A profile as it is wanted: for people, or as a file of this name.
+async fn shown(name: &str, profile: Profile, query: &Query) -> Answer {
+    let broken = |error| failed("The profile cannot be written", &error);
+    if is_text(query) {
+        return profile.into_text().await.map(text).map_err(broken);
+    }
+    let mut response = typed("application/octet-stream", profile.into_proto().await.map_err(broken)?);
     if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
         response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
-    response
+    Ok(response)
 }
 
 /// The arguments that the process was started with, with NUL between them.

@@ -32,6 +32,8 @@ type Key = (PathBuf, bool);
 pub(super) struct Loaded {
     pub(super) abi: Abi,
     file: WasmFile,
+    /// The name of the latest of its handlers.
+    name: Mutex<Arc<str>>,
     /// The handlers that have it: several with the same file, or deployments of one.
     holders: Mutex<Vec<Weak<Resident>>>,
 }
@@ -79,19 +81,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Loaded {
     fn new(abi: Abi, file: WasmFile) -> Arc<Self> {
-        Arc::new(Self { abi, file, holders: Mutex::default() })
+        Arc::new(Self { abi, file, name: Mutex::default(), holders: Mutex::default() })
     }
 
     /// What addresses in it belong to.
     fn image(&self) -> Image {
-        let holder = self.holders().first().map(|holder| Arc::clone(holder.share.name()));
-        Image { code: self.abi.code(), file: self.file.clone(), handler: holder.unwrap_or_default() }
+        // Not from the handlers: the last reference to one must not be a profiler's.
+        let handler = Arc::clone(&lock(&self.name));
+        Image { code: self.abi.code(), file: self.file.clone(), handler }
     }
 
     fn hold(&self, holder: &Arc<Resident>) {
         let mut holders = lock(&self.holders);
         holders.retain(|holder| holder.strong_count() > 0);
         holders.push(Arc::downgrade(holder));
+        lock(&self.name).clone_from(holder.share.name());
     }
 
     fn holders(&self) -> Vec<Arc<Resident>> {

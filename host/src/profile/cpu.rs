@@ -25,8 +25,8 @@ const DRAIN_PERIOD: Duration = Duration::from_millis(20);
 /// How often it is looked for new threads.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
-/// Different stacks that are kept; those beyond are counted as lost. Some 50 MiB of them.
-const STACKS_MAX: usize = 100_000;
+/// Frames of different stacks that are kept, 48 MiB; samples of others beyond are counted as lost.
+const FRAMES_MAX: usize = 6 << 20;
 
 /// What is sampled until it is finished, or dropped.
 #[derive(Debug)]
@@ -54,6 +54,10 @@ struct Collected {
     /// By address; held, so that what was sampled can still be looked up in the end.
     images: BTreeMap<u64, Image>,
     counts: HashMap<Key, i64>,
+    /// In the keys of `counts`.
+    frames: usize,
+    /// Why a thread could not be sampled.
+    failed: Option<io::Error>,
     routes: HashMap<u32, Arc<str>>,
     names: HashMap<i32, Arc<str>>,
     began: SystemTime,
@@ -78,6 +82,8 @@ impl Session {
             host: mapped(),
             images: BTreeMap::new(),
             counts: HashMap::new(),
+            frames: 0,
+            failed: None,
             routes: HashMap::new(),
             names: HashMap::new(),
             began: SystemTime::now(),
@@ -107,7 +113,11 @@ impl Session {
     pub(super) fn finish(self, handler: Option<&str>) -> io::Result<Profile> {
         drop(self.end);
         let collected = self.thread.join().map_err(|_| io::Error::other("the sampling thread has failed"))?;
-        Ok(collected.profile(handler))
+        // Some threads may have been; but with none, an empty profile would be a lie.
+        match collected.failed {
+            Some(error) if collected.counts.is_empty() => Err(error),
+            _ => Ok(collected.profile(handler)),
+        }
     }
 }
 
@@ -126,7 +136,9 @@ impl Collected {
         let mut looked: Option<Instant> = None;
         loop {
             if looked.is_none_or(|looked| looked.elapsed() >= LOOK_PERIOD) {
-                watch(&mut timers);
+                if let Err(error) = watch(&mut timers) {
+                    self.failed.get_or_insert(error);
+                }
                 looked = Some(Instant::now());
             }
             let over = is_over();
@@ -161,8 +173,11 @@ impl Collected {
         }
         let thread = self.names.entry(thread).or_insert_with(|| name(thread));
         let key = Key { tag, thread: Arc::clone(thread), addresses };
-        if self.counts.len() < STACKS_MAX || self.counts.contains_key(&key) {
-            *self.counts.entry(key).or_default() += 1;
+        if let Some(count) = self.counts.get_mut(&key) {
+            *count += 1;
+        } else if self.frames < FRAMES_MAX {
+            self.frames += key.addresses.len();
+            self.counts.insert(key, 1);
         } else {
             self.lost += 1;
         }
@@ -204,14 +219,21 @@ impl Collected {
 }
 
 /// Has a timer for each thread, but for this one.
-fn watch(timers: &mut HashMap<i32, Timer>) {
+///
+/// # Errors
+/// Why one of them has none; those that have just ended need none.
+fn watch(timers: &mut HashMap<i32, Timer>) -> io::Result<()> {
     let all = threads();
     timers.retain(|thread, _| all.contains(thread));
     let period = Duration::from_secs(1) / SAMPLES_PER_SECOND;
     for thread in all {
         if thread != this_thread() && !timers.contains_key(&thread) {
-            // One that has just ended has none.
-            timers.extend(Timer::start(thread, period).ok().map(|timer| (thread, timer)));
+            match Timer::start(thread, period) {
+                Ok(timer) => drop(timers.insert(thread, timer)),
+                Err(error) if [Some(libc::ESRCH), Some(libc::EINVAL)].contains(&error.raw_os_error()) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use gimli::{Dwarf, EndianRcSlice, LittleEndian, SectionId};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use wasmparser::{Encoding, ExternalKind, KnownCustom, Name, Parser, Payload};
 
-use super::{Line, readable};
+use super::{Line, harmless, readable};
 use crate::guest::Image;
 
 type Bytes = EndianRcSlice<LittleEndian>;
@@ -100,9 +100,10 @@ impl GuestSymbols {
         // What was cut off is there whole.
         let whole = module.and_then(|module| module.names.get(&index));
         let name = whole.filter(|name| name.starts_with(&function.name)).unwrap_or(&function.name);
+        let raw = name.as_str();
         let name = if name.is_empty() { format!("wasm function {index}") } else { readable(name) };
         let lines = module
-            .and_then(|module| self.source(module, &function.range, offset))
+            .and_then(|module| self.source(module, (raw, &function.range), offset))
             .filter(|lines| !lines.is_empty());
         let Some(mut lines) = lines else { return vec![Line::named(name)] };
         // The name section is what backtraces go by too.
@@ -112,20 +113,27 @@ impl GuestSymbols {
         lines
     }
 
-    fn source(&self, module: &Module, function: &Range<u64>, offset: u64) -> Option<Vec<Line>> {
+    fn source(
+        &self,
+        module: &Module,
+        (raw, function): (&str, &Range<u64>),
+        offset: u64,
+    ) -> Option<Vec<Line>> {
         let context = module.lines.as_ref()?;
         let position = self.position(function, offset)?;
         let probe = u64::from(position).checked_sub(module.code.start)?;
         let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
-        let mut lines = Vec::new();
+        let (mut lines, mut outermost) = (Vec::new(), None);
         while let Ok(Some(frame)) = frames.next() {
             let name = frame.function.as_ref().and_then(|name| name.raw_name().ok());
             let (file, line) = frame.location.map_or(("", 0), |location| {
                 (location.file.unwrap_or_default(), location.line.unwrap_or_default())
             });
-            lines.push(Line { function: readable(&name.unwrap_or_default()), file: file.to_owned(), line });
+            outermost = name.as_deref().map(str::to_owned);
+            lines.push(Line { function: readable(&name.unwrap_or_default()), file: harmless(file), line });
         }
-        Some(lines)
+        // What stands before the first instruction may be taken for the end of the function before.
+        (outermost.as_deref() == Some(raw)).then_some(lines)
     }
 
     /// The byte of the WebAssembly that the instruction at this offset comes from. What wasmtime has put in between (checks

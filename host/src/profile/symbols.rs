@@ -62,7 +62,7 @@ impl Symbols {
 pub(super) fn host_lines(address: u64) -> Vec<Line> {
     let mut lines = Vec::new();
     // It takes what it gets for a return address, and looks one byte before it.
-    backtrace::resolve((address + 1) as *mut c_void, |symbol| {
+    backtrace::resolve(address.wrapping_add(1) as *mut c_void, |symbol| {
         let function = symbol.name().map_or_else(|| format!("{address:#x}"), |name| format!("{name:#}"));
         let file = symbol.filename().map(|file| file.display().to_string()).unwrap_or_default();
         lines.push(Line { function, file, line: symbol.lineno().unwrap_or_default() });

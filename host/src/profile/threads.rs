@@ -15,6 +15,9 @@ use crate::guest::GuestEngine;
 /// How long a thread may take to say what it is at. One that the kernel does not let go on is listed without a stack.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// A question gets lost while another signal of the kind waits for the thread.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
 /// Between two looks at who has answered.
 const LOOK_PERIOD: Duration = Duration::from_millis(1);
 
@@ -43,12 +46,19 @@ pub(super) fn profile(guests: &GuestEngine) -> io::Result<Profile> {
     let mut unwinder = Unwinder::new(&host);
     let images = guests.images();
     let all: Vec<_> = threads().into_iter().filter(|&thread| thread != this_thread()).collect();
-    let mut sampling = Sampling::start(Cause::Asked, all.len() + 1)?;
+    let mut sampling = Sampling::start(Cause::Asked, 2 * all.len() + 1)?;
     let begun = Instant::now();
     let asked: Vec<_> = all.into_iter().filter(|&thread| ask(thread)).collect();
     let mut stacks = HashMap::new();
+    let mut again = ASK_AGAIN;
     while stacks.len() < asked.len() && begun.elapsed() < PATIENCE {
         std::thread::sleep(LOOK_PERIOD);
+        if begun.elapsed() > again {
+            again += ASK_AGAIN;
+            for &thread in asked.iter().filter(|thread| !stacks.contains_key(*thread)) {
+                ask(thread);
+            }
+        }
         sampling.drain(|found| {
             stacks.insert(found.thread, unwinder.addresses(found));
         });
