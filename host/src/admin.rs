@@ -37,6 +37,7 @@ mod diff;
 mod logs;
 mod profiles;
 mod query;
+mod status;
 mod upload;
 mod visits;
 

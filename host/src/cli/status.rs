@@ -70,13 +70,16 @@ fn table(status: &Value) -> String {
     );
     let handlers = status["handlers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let widest = handlers.iter().map(|handler| text(&handler["handler"]).len()).max().unwrap_or(0).max(7);
-    let heads = "version       requests   failed  running  waiting    memory  limits hit";
+    let heads =
+        "version       requests   failed  running  waiting    memory        cpu  errors and limits hit";
     let _ = writeln!(page, "\n{:<widest$}  {heads}", "handler");
     for handler in handlers {
         let used = &handler["use"];
         let limits = used["limits"].as_object().into_iter().flatten();
+        let limits = limits.chain(handler["errors"].as_object().into_iter().flatten());
         let limits: Vec<_> = limits.map(|(name, hits)| format!("{name} {hits}")).collect();
         let memory = used["memory_bytes"].as_u64().unwrap_or(0) as f64 / f64::from(1 << 20);
+        let cpu = used["cpu_ms"].as_u64().unwrap_or(0) as f64 / 1e3;
         let own = &handler["version"];
         let (in_force, others): (Vec<_>, Vec<_>) = handler["versions"]
             .as_array()
@@ -88,7 +91,7 @@ fn table(status: &Value) -> String {
         };
         let _ = writeln!(
             page,
-            "{:<widest$}  {:<12}  {:>8}  {:>7}  {:>7}  {:>7}  {memory:>5.1} MiB  {}",
+            "{:<widest$}  {:<12}  {:>8}  {:>7}  {:>7}  {:>7}  {memory:>5.1} MiB  {cpu:>7.1} s  {}",
             text(&handler["handler"]),
             text(own),
             count(in_force.first(), "requests"),

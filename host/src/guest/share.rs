@@ -88,6 +88,10 @@ pub struct Used {
     pub running: u32,
     /// Memory of its instances, in bytes.
     pub memory_bytes: u64,
+    /// Instances that were made.
+    pub instances_made: u64,
+    /// What its guests have computed, in milliseconds.
+    pub cpu_ms: u64,
     /// Requests whose client went away.
     pub disconnects: u64,
     /// What it has asked for and was not granted.
@@ -183,6 +187,8 @@ impl Share {
             waiting: self.waiting(),
             running: self.running(),
             memory_bytes: self.memory_bytes(),
+            instances_made: self.instances.get(),
+            cpu_ms: u64::try_from(self.cpu.get().as_millis()).unwrap_or(u64::MAX),
             disconnects: self.disconnects(),
             denials: self.denials(),
             limits: limits.filter(|(_, hits)| *hits > 0).collect(),
