@@ -19,6 +19,7 @@ mod guest_symbols;
 mod maps;
 mod memory;
 mod proto;
+mod sample;
 #[cfg_attr(
     not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))),
     path = "profile/unsupported.rs"

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
 use super::maps::{Mapped, mapped};
-use super::signal::{Cause, Sampling, Timer, this_thread};
+use super::sample::Cause;
+use super::signal::{Sampling, Timer, this_thread};
 use super::symbols::Symbols;
 use super::threads::{name, threads};
 use super::unwind::Unwinder;

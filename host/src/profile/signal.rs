@@ -16,52 +16,14 @@ use std::time::Duration;
 
 use libc::{c_int, c_void, iovec, siginfo_t, ucontext_t};
 
+use super::sample::{Cause, Found, Registers, STACK_BYTES};
 use crate::tag::Tag;
-
-/// How much of a stack is copied, in bytes. Deeper ones lose the frames that they began with.
-pub(super) const STACK_BYTES: usize = 64 << 10;
 
 /// What the kernel copies at a time; where a page is missing, the rest is.
 const PAGE_BYTES: usize = 4 << 10;
 
 /// Pieces of a stack: each page, and the one that it begins in the middle of.
 const PIECES: usize = STACK_BYTES / PAGE_BYTES + 1;
-
-/// Registers that frames are found by.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Registers {
-    /// The instruction.
-    pub(super) pc: u64,
-    /// The stack pointer.
-    pub(super) sp: u64,
-    /// The frame pointer.
-    pub(super) fp: u64,
-    /// Where the function returns to, on machines that have a register for it.
-    #[cfg(target_arch = "aarch64")]
-    pub(super) lr: u64,
-}
-
-/// What was found in a thread.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// The kernel's number of the thread.
-    pub(super) thread: i32,
-    pub(super) tag: Tag,
-    pub(super) registers: Registers,
-    /// Bytes of `stack` that were copied.
-    pub(super) len: usize,
-    /// What was at `sp` and above it.
-    pub(super) stack: [u8; STACK_BYTES],
-}
-
-/// Why a thread is interrupted.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Cause {
-    /// It has computed for another period.
-    Timer,
-    /// Somebody has asked.
-    Asked,
-}
 
 /// Where samples are put, one place for each cause; null while nobody wants any.
 static SINKS: [AtomicPtr<Sink>; 2] = [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())];
@@ -105,14 +67,21 @@ impl Sampling {
     /// When somebody else samples for the same cause (`AlreadyExists`), or the kernel takes no handler.
     pub(super) fn start(cause: Cause, places: usize) -> io::Result<Self> {
         install()?;
+        // SAFETY: there is nothing that could go wrong with it.
+        let process = unsafe { libc::getpid() };
+        let mut probe = Box::new([0; STACK_BYTES]);
+        if copy(process, (&raw const process) as u64, &mut probe) == 0 {
+            return Err(io::Error::other(
+                "the kernel does not let this process read its own stack: allow process_vm_readv in its sandbox",
+            ));
+        }
         let place = || {
             // SAFETY: zeros are numbers in all of its parts.
             let found = unsafe { MaybeUninit::<Found>::zeroed().assume_init() };
             Place { state: AtomicU32::new(FREE), found: UnsafeCell::new(found) }
         };
         let sink = Box::new(Sink {
-            // SAFETY: there is nothing that could go wrong with it.
-            process: unsafe { libc::getpid() },
+            process,
             next: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
             places: (0..places).map(|_| place()).collect(),

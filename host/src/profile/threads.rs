@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::maps::mapped;
-use super::signal::{Cause, Sampling, ask, this_thread};
+use super::sample::Cause;
+use super::signal::{Sampling, ask, this_thread};
 use super::symbols::Symbols;
 use super::unwind::Unwinder;
 use super::{Profile, Sample, ValueType};

@@ -3,31 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::tag::Tag;
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Registers {
-    pub(super) pc: u64,
-    pub(super) sp: u64,
-    pub(super) fp: u64,
-    #[cfg(target_arch = "aarch64")]
-    pub(super) lr: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) thread: i32,
-    pub(super) tag: Tag,
-    pub(super) registers: Registers,
-    pub(super) len: usize,
-    pub(super) stack: [u8; 0],
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Cause {
-    Timer,
-    Asked,
-}
+use super::sample::{Cause, Found};
 
 #[derive(Debug)]
 pub(super) struct Sampling;

@@ -6,7 +6,7 @@
 use framehop::{CacheNative, FrameAddress, UnwindRegsNative, Unwinder as _, UnwinderNative};
 
 use super::maps::Mapped;
-use super::signal::{Found, Registers};
+use super::sample::{Found, Registers};
 
 /// Frames of one stack; deeper ones lose those that they began with.
 const FRAMES_MAX: usize = 256;
