@@ -4,6 +4,7 @@
 //! other what has begun late.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::{Change, Deployer};
@@ -141,9 +142,15 @@ impl Deployer {
             if self.is_open().is_err() {
                 continue;
             }
-            if let Some(change) = self.look(&mut trial, Instant::now()) {
+            match catch_unwind(AssertUnwindSafe(|| self.look(&mut trial, Instant::now()))) {
+                Ok(None) => {}
                 // What went wrong is in the log; a later look tries again.
-                let _ = self.change(change).await;
+                Ok(Some(change)) => drop(self.change(change).await),
+                // A mistake of ours must not leave canaries without a judge.
+                Err(_) => {
+                    tracing::error!("judging a canary has failed; it is looked at anew");
+                    trial = Trial::new(0, Instant::now());
+                }
             }
         }
     }
